@@ -1,0 +1,1 @@
+# The program, the library and what is installed; see the rooms in src/app.
