@@ -25,6 +25,15 @@ class TensorSource {
   // The stored values; may share the file's mapping (then read-only: copy before writing).
   virtual Tensor load(const std::string& name) const = 0;
   virtual std::string describe() const = 0;  // "model-00001-of-00002.safetensors and 1 more", for messages
+
+  // True for a source without a list of names: has() is always true, names() is empty, info() has no shape, and
+  // only load_shaped() gives values.
+  virtual bool invents_names() const { return false; }
+  // The values for a reader who knows the shape; differs from load() only where the source makes them up.
+  virtual Tensor load_shaped(const std::string& name, const Shape& shape) const {
+    (void)shape;
+    return load(name);
+  }
 };
 
 // The weights of a checkpoint folder (or of one file): model.safetensors[.index.json],
