@@ -29,6 +29,8 @@ class TensorSource {
   // True for a source without a list of names: has() is always true, names() is empty, info() has no shape, and
   // only load_shaped() gives values.
   virtual bool invents_names() const { return false; }
+  // True for names and shapes without values (manifests): readers skip work on values.
+  virtual bool is_abstract() const { return false; }
   // The values for a reader who knows the shape; differs from load() only where the source makes them up.
   virtual Tensor load_shaped(const std::string& name, const Shape& shape) const {
     (void)shape;

@@ -1,10 +1,10 @@
 // The cursor through which parts ask a checkpoint for their tensors, by the names it was published with.
 //
-// Asking is registering: every tensor taken is known afterwards by its published name, for training, saving, adapters and
-// messages. What is missing, misshapen or never asked for is reported all at once by finish().
+// Asking is registering: every tensor taken is known afterwards by its published name, for training, saving,
+// adapters and messages. What is missing, misshapen or never asked for is reported all at once by finish().
 #pragma once
 
-#include <map>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,36 +57,42 @@ struct GroupQuantised {
 };
 Tensor dequantise(const GroupQuantised& matrix);  // float32 [out, in]
 
-bool glob_matches(std::string_view pattern, std::string_view name);  // * any run of characters, ? one character
+bool glob_matches(std::string_view pattern,
+                  std::string_view name);  // * any run of characters, ? one character
 
 class Weights {
  public:
-  Weights(std::shared_ptr<const TensorSource> source, WeightsOptions options, std::vector<Rename> renames = {});
+  Weights(std::shared_ptr<const TensorSource> source, WeightsOptions options,
+          std::vector<Rename> renames = {});
 
   Weights operator/(std::string_view name) const;
   Weights operator/(int64_t idx) const;
 
-  // A parameter in float32. A missing or misshapen one is noted for finish(); a stand-in of the wanted shape is returned.
+  // A parameter in float32. A missing or misshapen one is noted for finish(); a stand-in of the wanted shape
+  // is returned.
   Tensor take(std::string_view name, const Shape& shape) const;
   Tensor take_if(std::string_view name, const Shape& shape) const;  // undefined when the checkpoint has none
-  // The matrix of a linear layer or an embedding, float32 unless the file's own 16-bit values serve the precision.
+  // The matrix of a linear layer or an embedding, float32 unless the file's own 16-bit values serve the
+  // precision.
   Tensor take_matrix(std::string_view name, const Shape& shape) const;
   // The matrix as the file quantised it; empty when it is not (then nothing is noted), or when training.
   std::optional<GroupQuantised> take_quantised(std::string_view name, const Shape& shape) const;
   // A new parameter that no checkpoint has to hold: taken when it is there, else made by `initial`.
-  Tensor take_or_make(std::string_view name, const Shape& shape, const std::function<Tensor()>& initial) const;
+  Tensor take_or_make(std::string_view name, const Shape& shape,
+                      const std::function<Tensor()>& initial) const;
 
   bool has(std::string_view name) const;
-  bool has_below() const;                         // anything under this prefix
+  bool has_below() const;  // anything under this prefix
   std::optional<Shape> stored_shape(std::string_view name) const;
-  void ignore(std::string_view pattern) const;    // glob below this prefix: stored, but without effect
+  void ignore(std::string_view pattern) const;  // glob below this prefix: stored, but without effect
   void ignore_unused_below() const { ignore("*"); }
 
   std::string full_name(std::string_view name) const;  // as in the checkpoint
   const WeightsOptions& options() const;
   bool is_abstract() const;  // names and shapes only: parts skip work on values
 
-  // Throws bad_checkpoint with everything missing, misshapen and unused; `system` and `where` go into the message.
+  // Throws bad_checkpoint with everything missing, misshapen and unused; `system` and `where` go into the
+  // message.
   void finish(const std::string& system) const;
 
   const std::vector<Parameter>& parameters() const;  // in the order taken, each once
