@@ -1,0 +1,37 @@
+// Matrix products with weights of any precision.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace vlm::ops {
+
+// The weights of one matrix [out, in], in the precision they are kept in. Exactly one of `dense` and `packed`
+// is set.
+struct PackedMatrix;  // quantised weights in the kernels' own layout
+struct Matrix {
+  Tensor dense;  // float32, bfloat16 or float16 [out, in]
+  std::shared_ptr<const PackedMatrix> packed;
+  int64_t out = 0;
+  int64_t in = 0;
+};
+
+Matrix dense_matrix(Tensor weight_OI);
+// Quantises in groups of 32 along the input: 8 bits symmetric, 4 bits with scale and minimum.
+Matrix quantise_matrix(const Tensor& weight_OI, int bits);
+// From a file's own groups: quants int8 [out, in] or uint8 [out, in / 2], scales and minimums [out, in /
+// group].
+Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& minimums);
+Tensor unpack_matrix(const Matrix& matrix);  // float32 [out, in]
+// The groups as a file keeps them (weights/weights.h, GroupQuantised): {quants, scales, minimums or
+// undefined}.
+std::array<Tensor, 3> groups_of(const Matrix& matrix);
+int64_t matrix_bytes(const Matrix& matrix);
+
+// y[..., out] = x[..., in] . W^T + bias. float32 in and out; differentiable in x, and in a dense float32 W.
+Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias);
+
+// Whether fused kernels are used at all: VLM_KERNELS=off in the environment, or set_kernels_enabled(false).
+bool kernels_enabled();
+void set_kernels_enabled(bool enabled);
+
+}  // namespace vlm::ops
