@@ -1,0 +1,46 @@
+#include "nn/attention.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace vlm::nn {
+
+namespace {
+
+// Sequences without a cache, of one length and without a prefix, are an ordinary batch: one call serves them
+// all.
+bool is_uniform(const Packed& packed) {
+  return std::all_of(packed.spans.begin(), packed.spans.end(), [&](const Packed::Span& span) {
+    return !span.cache && span.prefix == 0 && span.count == packed.spans.front().count;
+  });
+}
+
+}  // namespace
+
+Tensor attend(const Tensor& q_TAE, const Tensor& k_TGE, const Tensor& v_TGE, const Packed& packed,
+              int64_t layer, ops::AttentionArgs args) {
+  int64_t tokens = q_TAE.size(0);
+  auto batched = [](const Tensor& rows, int64_t batch) {
+    return rows.view({batch, rows.size(0) / batch, rows.size(1), rows.size(2)});
+  };
+  if (is_uniform(packed)) {
+    int64_t batch = static_cast<int64_t>(packed.spans.size());
+    return ops::attention(batched(q_TAE, batch), batched(k_TGE, batch), batched(v_TGE, batch), args)
+        .reshape({tokens, -1});
+  }
+  std::vector<Tensor> outputs;
+  int64_t begin = 0;
+  for (const Packed::Span& span : packed.spans) {
+    Tensor k = k_TGE.narrow(0, begin, span.count);
+    Tensor v = v_TGE.narrow(0, begin, span.count);
+    if (span.cache) std::tie(k, v) = span.cache->append(layer, k, v);
+    args.prefix = span.prefix;
+    Tensor q = q_TAE.narrow(0, begin, span.count);
+    outputs.push_back(
+        ops::attention(q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), args).reshape({span.count, -1}));
+    begin += span.count;
+  }
+  return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
+}
+
+}  // namespace vlm::nn

@@ -1,0 +1,70 @@
+#include "nn/linear.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace vlm::nn {
+
+namespace {
+
+// Quantising below this many elements saves nothing and costs accuracy (class heads, tiny connectors).
+constexpr int64_t kSmallestQuantised = 1 << 12;
+constexpr int64_t kGroup = 32;
+
+ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int64_t out) {
+  Precision precision = w.options().precision;
+  if (auto stored = w.take_quantised(name, {out, in})) {
+    if (w.options().trainable || precision == Precision::f32) return ops::dense_matrix(dequantise(*stored));
+    return ops::pack_matrix(stored->quants, stored->scales, stored->minimums);
+  }
+  Tensor weight = w.take_matrix(name, {out, in});
+  if (w.is_abstract() || w.options().trainable) return ops::dense_matrix(weight);
+  bool quantisable = in % kGroup == 0 && in * out >= kSmallestQuantised;
+  switch (precision) {
+    case Precision::f32:
+      return ops::dense_matrix(weight);
+    case Precision::bf16:
+      return ops::dense_matrix(weight.to(at::kBFloat16));
+    case Precision::int8:
+      return quantisable ? ops::quantise_matrix(weight, 8) : ops::dense_matrix(weight.to(at::kFloat));
+    case Precision::int4:
+      return quantisable ? ops::quantise_matrix(weight, 4) : ops::dense_matrix(weight.to(at::kFloat));
+  }
+  return ops::dense_matrix(weight);
+}
+
+}  // namespace
+
+Linear::Linear(const Weights& w, int64_t in, int64_t out, Bias bias)
+    : Linear(w, "weight", "bias", in, out, bias) {}
+
+Linear::Linear(const Weights& w, std::string_view weight_name, std::string_view bias_name, int64_t in,
+               int64_t out, Bias bias)
+    : matrix_(load_matrix(w, weight_name, in, out)) {
+  if (bias == Bias::yes || (bias == Bias::if_stored && w.has(bias_name))) bias_ = w.take(bias_name, {out});
+
+  const LoraOptions& lora = w.options().lora;
+  std::string name = w.full_name(weight_name);
+  if (lora.rank <= 0 || std::none_of(lora.targets.begin(), lora.targets.end(),
+                                     [&](const std::string& target) { return glob_matches(target, name); }))
+    return;
+  // As in the LoRA paper (arXiv:2106.09685, section 4.1): A random, B zero, so training starts at the
+  // published weights.
+  double bound = std::sqrt(3.0 / static_cast<double>(in));
+  std::string stem(weight_name.substr(0, weight_name.size() - std::string_view("weight").size()));
+  lora_a_RI_ = w.take_or_make(stem + "lora_A.weight", {lora.rank, in}, [&] {
+    return at::empty({lora.rank, in}).uniform_(-bound, bound);
+  });
+  lora_b_OR_ = w.take_or_make(stem + "lora_B.weight", {out, lora.rank}, [&] {
+    return at::zeros({out, lora.rank});
+  });
+  lora_scale_ = lora.alpha / static_cast<double>(lora.rank);
+}
+
+Tensor Linear::operator()(const Tensor& x) const {
+  Tensor y = ops::linear(x, matrix_, bias_);
+  if (lora_a_RI_.defined()) y = y + at::linear(at::linear(x, lora_a_RI_), lora_b_OR_) * lora_scale_;
+  return y;
+}
+
+}  // namespace vlm::nn

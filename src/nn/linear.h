@@ -1,0 +1,33 @@
+// Linear layer: x . W^T + bias. The only place that knows about weight precision and low-rank adapters.
+#pragma once
+
+#include "ops/linear.h"
+#include "weights/weights.h"
+
+namespace vlm::nn {
+
+enum class Bias { none, yes, if_stored };  // if_stored: published files of this model come with and without
+
+class Linear {
+ public:
+  Linear() = default;
+  // Tensors `weight` [out, in] and `bias` [out] below `w`.
+  Linear(const Weights& w, int64_t in, int64_t out, Bias bias);
+  // Other tensor names (fused projections published as bare parameters).
+  Linear(const Weights& w, std::string_view weight_name, std::string_view bias_name, int64_t in, int64_t out,
+         Bias bias);
+
+  Tensor operator()(const Tensor& x) const;  // [..., in] -> [..., out]
+  bool defined() const { return matrix_.out > 0; }
+  const ops::Matrix& matrix() const { return matrix_; }
+  const Tensor& bias() const { return bias_; }
+
+ private:
+  ops::Matrix matrix_;
+  Tensor bias_;
+  Tensor lora_a_RI_;  // undefined without an adapter
+  Tensor lora_b_OR_;
+  double lora_scale_ = 0;
+};
+
+}  // namespace vlm::nn

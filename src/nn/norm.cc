@@ -1,0 +1,25 @@
+#include "nn/norm.h"
+
+#include "ops/norm.h"
+
+namespace vlm::nn {
+
+Norm::Norm(const Weights& w, int64_t width, NormKind kind, double eps)
+    : kind_(kind), eps_(eps), weight_(w.take("weight", {width})) {
+  if (kind == NormKind::layer) bias_ = w.take("bias", {width});
+}
+
+Tensor Norm::operator()(const Tensor& x) const {
+  switch (kind_) {
+    case NormKind::layer:
+    case NormKind::layer_no_bias:
+      return ops::layer_norm(x, weight_, bias_, eps_);
+    case NormKind::rms:
+      return ops::rms_norm(x, weight_, eps_);
+    case NormKind::rms_one_plus:
+      return ops::rms_norm(x, weight_ + 1, eps_);
+  }
+  return x;
+}
+
+}  // namespace vlm::nn
