@@ -26,8 +26,8 @@ class TensorSource {
   virtual Tensor load(const std::string& name) const = 0;
   virtual std::string describe() const = 0;  // "model-00001-of-00002.safetensors and 1 more", for messages
 
-  // True for a source without a list of names: has() is always true, names() is empty, info() has no shape, and
-  // only load_shaped() gives values.
+  // True for a source without a list of names: has() is always true, names() is empty, info() has no shape,
+  // and only load_shaped() gives values.
   virtual bool invents_names() const { return false; }
   // True for names and shapes without values (manifests): readers skip work on values.
   virtual bool is_abstract() const { return false; }
