@@ -33,6 +33,7 @@ function(vlm_room name)
     target_link_libraries(${name}_test PRIVATE vlm_${name} GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE VLM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     if(ROOM_ATEN)
+      target_compile_options(${name}_test PRIVATE -fPIC)  # as the precompiled header was made; the last option wins
       target_precompile_headers(${name}_test REUSE_FROM vlm_tensor)
     endif()
     set_property(GLOBAL APPEND PROPERTY VLM_UNIT_TESTS ${name}_test)
