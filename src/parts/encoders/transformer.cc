@@ -1,0 +1,57 @@
+#include "parts/encoders/transformer.h"
+
+#include <cmath>
+
+namespace vlm {
+
+TransformerEncoder::TransformerEncoder(const EncoderConfig& config, const EncoderNames& names,
+                                       const Weights& w)
+    : config_(config) {
+  int64_t width = config.hidden_size;
+  nn::Bias bias = config.has_qkv_bias ? nn::Bias::yes : nn::Bias::none;
+  for (int64_t idx = 0; idx < config.num_hidden_layers; ++idx) {
+    Weights at_layer = w / names.layers / idx;
+    Layer layer;
+    layer.norm1 = nn::Norm(at_layer / names.norm1, width, nn::NormKind::layer, config.layer_norm_eps);
+    layer.norm2 = nn::Norm(at_layer / names.norm2, width, nn::NormKind::layer, config.layer_norm_eps);
+    if (names.q) {
+      layer.q = nn::Linear(at_layer / names.q, width, width, bias);
+      layer.k = nn::Linear(at_layer / names.k, width, width, bias);
+      layer.v = nn::Linear(at_layer / names.v, width, width, bias);
+    } else {
+      layer.qkv = nn::Linear(at_layer, names.qkv_weight, names.qkv_bias, width, 3 * width, bias);
+    }
+    layer.out = nn::Linear(at_layer / names.out, width, width, nn::Bias::yes);
+    layer.mlp =
+        nn::Mlp(at_layer, width, config.intermediate_size, config.hidden_act, nn::Bias::yes, names.mlp);
+    layers_.push_back(std::move(layer));
+  }
+}
+
+Tensor TransformerEncoder::attend(const Layer& layer, const Tensor& x_BSD) const {
+  int64_t heads = config_.num_attention_heads, head_width = config_.hidden_size / heads;
+  Tensor q, k, v;
+  if (layer.qkv.defined()) {
+    std::vector<Tensor> parts = layer.qkv(x_BSD).chunk(3, -1);
+    q = parts[0], k = parts[1], v = parts[2];
+  } else {
+    q = layer.q(x_BSD), k = layer.k(x_BSD), v = layer.v(x_BSD);
+  }
+  auto split = [&](const Tensor& t) { return t.reshape({t.size(0), t.size(1), heads, head_width}); };
+  ops::AttentionArgs args;
+  args.scale = 1.0 / std::sqrt(static_cast<double>(head_width));
+  args.is_causal = config_.is_causal;
+  return layer.out(ops::attention(split(q), split(k), split(v), args).reshape(x_BSD.sizes()));
+}
+
+Tensor TransformerEncoder::operator()(Tensor x_BSD, const char* trace_name, int64_t num_layers) const {
+  int64_t count = num_layers < 0 ? this->num_layers() : num_layers;
+  for (int64_t idx = 0; idx < count; ++idx) {
+    const Layer& layer = layers_[static_cast<size_t>(idx)];
+    x_BSD = x_BSD + attend(layer, layer.norm1(x_BSD));
+    x_BSD = trace::point(trace_name, idx, x_BSD + layer.mlp(layer.norm2(x_BSD)));
+  }
+  return x_BSD;
+}
+
+}  // namespace vlm

@@ -1,0 +1,169 @@
+#include "parts/encoders/vit.h"
+
+#include <cmath>
+
+namespace vlm {
+
+namespace {
+
+constexpr VitNames kClip{.class_token = "embeddings.class_embedding",
+                         .patch = "embeddings.patch_embedding",
+                         .positions = "embeddings.position_embedding.weight",
+                         .pre_norm = "pre_layrnorm",  // misspelt in the files
+                         .post_norm = "post_layernorm",
+                         .encoder = kClipNames};
+constexpr VitNames kSiglip{.class_token = nullptr,
+                           .patch = "embeddings.patch_embedding",
+                           .positions = "embeddings.position_embedding.weight",
+                           .pre_norm = nullptr,
+                           .post_norm = "post_layernorm",
+                           .encoder = kClipNames};
+constexpr VitNames kClassic{.class_token = "embeddings.cls_token",
+                            .patch = "embeddings.patch_embeddings.projection",
+                            .positions = "embeddings.position_embeddings",
+                            .pre_norm = nullptr,
+                            .post_norm = "layernorm",
+                            .encoder = kVitNames};
+
+VitConfig read(const Json& json, const VitNames& names, const char* act, double eps, int64_t patch_size) {
+  VitConfig config;
+  config.names = names;
+  EncoderConfig& encoder = config.encoder;
+  encoder.hidden_size = json.integer("hidden_size", 1, 1 << 16, 768);
+  encoder.intermediate_size = json.integer("intermediate_size", 1, 1 << 20, 3072);
+  encoder.num_hidden_layers = json.integer("num_hidden_layers", 1, 1024, 12);
+  encoder.num_attention_heads = json.integer("num_attention_heads", 1, 1024, 12);
+  encoder.layer_norm_eps = json.get("layer_norm_eps", eps);
+  encoder.hidden_act = act_from(json.get("hidden_act", act), json.path() + ": hidden_act");
+  config.image_size = json.integer("image_size", 1, 1 << 14, 224);
+  config.patch_size = json.integer("patch_size", 1, 1 << 10, patch_size);
+  config.num_channels = json.integer("num_channels", 1, 64, 3);
+  if (encoder.hidden_size % encoder.num_attention_heads != 0)
+    fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
+         "{}: hidden_size {} does not divide into {} heads", json.path(), encoder.hidden_size,
+         encoder.num_attention_heads);
+  if (config.patch_size > config.image_size)
+    fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
+         "{}: patch_size {} exceeds image_size {}", json.path(), config.patch_size, config.image_size);
+  return config;
+}
+
+}  // namespace
+
+VitConfig VitConfig::clip(const Json& json) {
+  return read(json, kClip, "quick_gelu", 1e-5, 32);
+}
+
+VitConfig VitConfig::siglip(const Json& json) {
+  VitConfig config = read(json, kSiglip, "gelu_pytorch_tanh", 1e-6, 16);
+  config.has_patch_bias = true;
+  config.has_attention_pool = json.get("vision_use_head", true);
+  return config;
+}
+
+VitConfig VitConfig::vit(const Json& json) {
+  VitConfig config = read(json, kClassic, "gelu", 1e-12, 16);
+  config.has_patch_bias = true;
+  config.encoder.has_qkv_bias = json.get("qkv_bias", true);
+  return config;
+}
+
+VitConfig VitConfig::tower(const Json& json) {
+  std::string type = json.get("model_type", "clip_vision_model");
+  if (type == "clip_vision_model") return clip(json);
+  if (type == "siglip_vision_model") return siglip(json);
+  fail(ErrorKind::unsupported, "known: clip_vision_model, siglip_vision_model",
+       "{}: model_type \"{}\" is not implemented as a vision tower", json.path(), type);
+}
+
+Vit::Vit(const VitConfig& config, const Weights& w) : config_(config) {
+  const VitNames& names = config.names;
+  int64_t width = config.encoder.hidden_size, side = config.patch_size;
+  // The classic ViT keeps leading axes of one in its tables.
+  bool is_classic = names.encoder.layers == kVitNames.layers;
+  if (names.class_token) {
+    class_token_ = is_classic ? w.take(names.class_token, {1, 1, width}) : w.take(names.class_token, {width});
+    class_token_ = class_token_.reshape({1, 1, width});
+  }
+  patch_weight_ = w.take(std::string(names.patch) + ".weight", {width, config.num_channels, side, side});
+  if (config.has_patch_bias) patch_bias_ = w.take(std::string(names.patch) + ".bias", {width});
+  positions_ = is_classic ? w.take(names.positions, {1, config.num_tokens(), width})
+                          : w.take(names.positions, {config.num_tokens(), width});
+  positions_ = positions_.reshape({config.num_tokens(), width});
+  w.ignore("embeddings.position_ids");
+  if (names.pre_norm)
+    pre_norm_ = nn::Norm(w / names.pre_norm, width, nn::NormKind::layer, config.encoder.layer_norm_eps);
+  encoder_ = TransformerEncoder(config.encoder, names.encoder, w);
+  post_norm_ = nn::Norm(w / names.post_norm, width, nn::NormKind::layer, config.encoder.layer_norm_eps);
+  if (config.has_attention_pool) {
+    Weights head = w / "head";
+    probe_ = head.take("probe", {1, 1, width});
+    pool_qkv_ =
+        nn::Linear(head / "attention", "in_proj_weight", "in_proj_bias", width, 3 * width, nn::Bias::yes);
+    pool_out_ = nn::Linear(head / "attention.out_proj", width, width, nn::Bias::yes);
+    pool_norm_ = nn::Norm(head / "layernorm", width, nn::NormKind::layer, config.encoder.layer_norm_eps);
+    pool_mlp_ = nn::Mlp(head / "mlp", width, config.encoder.intermediate_size, config.encoder.hidden_act,
+                        nn::Bias::yes);
+  }
+}
+
+Tensor Vit::positions_for(int64_t rows, int64_t columns, bool interpolate) const {
+  int64_t grid = config_.grid();
+  if (rows == grid && columns == grid) return positions_;
+  if (!interpolate)
+    fail(ErrorKind::bad_request, "use the checkpoint's own preprocessor_config.json",
+         "the vision tower takes {} x {} patches, the picture has {} x {}", grid, grid, rows, columns);
+  int64_t num_class = class_token_.defined() ? 1 : 0, width = positions_.size(1);
+  Tensor table =
+      positions_.narrow(0, num_class, grid * grid).view({1, grid, grid, width}).permute({0, 3, 1, 2});
+  Tensor resized = at::upsample_bicubic2d(table, {rows, columns}, /*align_corners=*/false)
+                       .permute({0, 2, 3, 1})
+                       .reshape({-1, width});
+  return num_class ? at::cat({positions_.narrow(0, 0, 1), resized}) : resized;
+}
+
+Tensor Vit::embed(const Tensor& pixels_NCHW, bool interpolate_positions) const {
+  VLM_SHAPE(pixels_NCHW, kAny, config_.num_channels, kAny, kAny);
+  int64_t side = config_.patch_size, num_images = pixels_NCHW.size(0);
+  Tensor grid_NVhw = at::conv2d(pixels_NCHW, patch_weight_, patch_bias_, {side, side});
+  Tensor x_NSV = grid_NVhw.flatten(2).transpose(1, 2);
+  if (class_token_.defined()) x_NSV = at::cat({class_token_.expand({num_images, 1, -1}), x_NSV}, 1);
+  x_NSV = x_NSV + positions_for(grid_NVhw.size(2), grid_NVhw.size(3), interpolate_positions);
+  return trace::point("hidden/vision/embeddings", pre_norm_.defined() ? pre_norm_(x_NSV) : x_NSV);
+}
+
+Tensor Vit::hidden_state(const Tensor& pixels_NCHW, int64_t layer, bool interpolate_positions) const {
+  int64_t num_states = encoder_.num_layers() + 1;
+  int64_t idx = layer < 0 ? num_states + layer : layer;
+  if (idx < 0 || idx >= num_states)
+    fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
+         "vision_feature_layer {} of a tower with {} layers", layer, encoder_.num_layers());
+  return encoder_(embed(pixels_NCHW, interpolate_positions), "hidden/vision", idx);
+}
+
+Tensor Vit::last_hidden_state(const Tensor& pixels_NCHW) const {
+  return post_norm_(hidden_state(pixels_NCHW, -1));
+}
+
+Tensor Vit::attention_pool(const Tensor& x_NSV) const {
+  int64_t num_images = x_NSV.size(0), width = config_.encoder.hidden_size,
+          heads = config_.encoder.num_attention_heads;
+  // The fused matrix projects the probe to queries and the tokens to keys and values.
+  Tensor q_N1V = pool_qkv_(probe_).narrow(-1, 0, width).expand({num_images, 1, width});
+  Tensor kv_NSV = pool_qkv_(x_NSV).narrow(-1, width, 2 * width);
+  auto split = [&](const Tensor& t) { return t.reshape({num_images, t.size(1), heads, width / heads}); };
+  ops::AttentionArgs args;
+  args.scale = 1.0 / std::sqrt(static_cast<double>(width / heads));
+  Tensor mixed = ops::attention(split(q_N1V), split(kv_NSV.narrow(-1, 0, width)),
+                                split(kv_NSV.narrow(-1, width, width)), args);
+  Tensor pooled_NV = pool_out_(mixed.reshape({num_images, width}));
+  return pooled_NV + pool_mlp_(pool_norm_(pooled_NV));
+}
+
+Tensor Vit::pooled(const Tensor& pixels_NCHW) const {
+  if (config_.has_attention_pool) return attention_pool(last_hidden_state(pixels_NCHW));
+  VLM_CHECK(class_token_.defined());
+  return post_norm_(hidden_state(pixels_NCHW, -1).select(1, 0));
+}
+
+}  // namespace vlm
