@@ -201,10 +201,10 @@ std::shared_ptr<const TensorSource> open_family(const fs::path& folder, const Fa
     }
   if (indices.size() == 1) return open_index(folder / indices[0]);
   if (files.empty() && indices.empty()) return nullptr;
-  if (files.size() == 1 && indices.empty()) return open_file(folder / files[0]);
   if (indices.empty()) {
     std::vector<std::string> shards = complete_shards(folder, files);
     if (!shards.empty()) return open_files(folder, shards);
+    if (files.size() == 1) return open_file(folder / files[0]);
   }
   const auto& candidates = indices.empty() ? files : indices;
   fail(ErrorKind::bad_request, "name one of the files instead of the folder",
