@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,10 @@ class Canvas {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// An SVG drawing stretched to the size, on `background`. For drawings we made or trust: decode_image refuses
+// SVG.
+Image render_svg(std::span<const std::byte> bytes, int64_t height, int64_t width, Colour background);
 
 // Boxes with labels, legible on pictures of any size: line width and font follow the picture's, labels never
 // leave it.

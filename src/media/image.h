@@ -55,10 +55,11 @@ struct FloatImage {
 FloatImage to_float(const Image& image);  // 0..255
 
 // torch.nn.functional.interpolate(..., mode, antialias=antialias, align_corners=False) on float32; filter:
-// bilinear or bicubic, or nearest (antialias ignored).
+// bilinear or bicubic, nearest (antialias ignored), or lanczos (antialias only).
 FloatImage resize_torch(const FloatImage& image, int64_t height, int64_t width, Filter filter,
                         bool antialias);
-// As torchvision resizes uint8 tensors: through float, rounded and clamped back to 0..255.
+// Bit for bit as torchvision resizes uint8 tensors on a CPU (AVX2, AVX-512 or ARM): torch's own 8-bit passes,
+// with 16-bit weights and 8 bits between.
 Image resize_torch(const Image& image, int64_t height, int64_t width, Filter filter, bool antialias);
 
 // Copies the rectangle; parts outside the picture are filled with `fill` (Pillow's crop and transformers'
