@@ -1,0 +1,222 @@
+#include "parts/decoders/causal.h"
+
+#include <cmath>
+
+#include "ops/rope.h"
+
+namespace vlm {
+
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+// 1 / theta^(2r / R), and Llama 3.1's stretching of long waves (transformers modeling_rope_utils, "llama3").
+Tensor inverse_frequencies(const RopeConfig& rope, int64_t rotary_dim) {
+  std::vector<float> values;
+  for (int64_t idx = 0; idx < rotary_dim; idx += 2) {
+    double frequency = 1.0 / std::pow(rope.theta, static_cast<double>(idx) / static_cast<double>(rotary_dim));
+    if (rope.is_llama3) {
+      double wave = 2 * kPi / frequency;
+      double low = rope.original_max_positions / rope.low_freq_factor,
+             high = rope.original_max_positions / rope.high_freq_factor;
+      double smooth = (rope.original_max_positions / wave - rope.low_freq_factor) /
+                      (rope.high_freq_factor - rope.low_freq_factor);
+      if (wave > low)
+        frequency /= rope.factor;
+      else if (wave >= high)
+        frequency = (1 - smooth) * frequency / rope.factor + smooth * frequency;
+    } else {
+      frequency /= rope.factor;
+    }
+    values.push_back(static_cast<float>(frequency));
+  }
+  return at::tensor(values);
+}
+
+// ALiBi slopes as MPT orders them: of the next power of two P the slopes 2^(-max * i / P), i = 1..P, every
+// second one first.
+Tensor alibi_slopes(int64_t num_heads, double bias_max) {
+  int64_t power = 1;
+  while (power < num_heads) power *= 2;
+  std::vector<float> slopes;
+  for (int64_t idx = 1; idx <= power; ++idx)
+    slopes.push_back(
+        static_cast<float>(std::pow(2.0, -bias_max * static_cast<double>(idx) / static_cast<double>(power))));
+  if (power == num_heads) return at::tensor(slopes);
+  std::vector<float> ordered;
+  for (size_t idx = 1; idx < slopes.size(); idx += 2) ordered.push_back(slopes[idx]);
+  for (size_t idx = 0; idx < slopes.size(); idx += 2) ordered.push_back(slopes[idx]);
+  ordered.resize(static_cast<size_t>(num_heads));
+  return at::tensor(ordered);
+}
+
+Tensor norm_heads(const std::vector<nn::Norm>& norms, const Tensor& x_TAE) {
+  if (norms.empty()) return x_TAE;
+  std::vector<Tensor> heads;
+  for (size_t idx = 0; idx < norms.size(); ++idx)
+    heads.push_back(norms[idx](x_TAE.select(1, static_cast<int64_t>(idx))));
+  return at::stack(heads, 1);
+}
+
+nn::Bias bias_if(bool has_bias) {
+  return has_bias ? nn::Bias::yes : nn::Bias::none;
+}
+
+}  // namespace
+
+CausalDecoder::CausalDecoder(const DecoderConfig& config, const Weights& w) : config_(config) {
+  const DecoderNames& names = config.names;
+  int64_t width = config.hidden_size, embed_width = config.embed_width ? config.embed_width : width;
+  Weights stem = w / names.stem;
+  embed_ = nn::Embedding(stem / names.embed, config.vocab_size, embed_width);
+  if (config.position == PositionKind::learnt)
+    positions_ = nn::Embedding(stem / "embed_positions",
+                               config.max_position_embeddings + config.position_offset, width);
+  if (embed_width != width) {
+    project_in_ = nn::Linear(stem / "project_in", embed_width, width, nn::Bias::none);
+    project_out_ = nn::Linear(stem / "project_out", width, embed_width, nn::Bias::none);
+  }
+  for (int64_t idx = 0; idx < config.num_hidden_layers; ++idx)
+    layers_.push_back(make_layer(stem / names.layers / idx));
+  if (config.has_final_norm)
+    final_norm_ = nn::Norm(stem / names.final_norm, width, config.norm, config.norm_eps);
+  Weights head = config.is_tied ? stem / names.embed : w / names.head;
+  head_ = nn::Linear(head, embed_width, config.vocab_size, bias_if(config.has_head_bias));
+  if (config.is_tied) w.ignore(std::string(names.head) + ".weight");  // a second copy in some files
+  w.ignore("*rotary_emb.inv_freq");                                   // tables that follow from the config
+  if (config.position == PositionKind::rotary)
+    inverse_frequencies_R_ =
+        inverse_frequencies(config.rope, config.rotary_dim ? config.rotary_dim : config.head_dim);
+  if (config.position == PositionKind::alibi)
+    alibi_slopes_A_ = alibi_slopes(config.num_attention_heads, config.alibi_bias_max);
+}
+
+CausalDecoder::Layer CausalDecoder::make_layer(const Weights& w) const {
+  const DecoderNames& names = config_.names;
+  int64_t width = config_.hidden_size, head_dim = config_.head_dim;
+  int64_t q_width = config_.num_attention_heads * head_dim, kv_width = config_.num_key_value_heads * head_dim;
+  Layer layer;
+  layer.norm1 = nn::Norm(w / names.norm1, width, config_.norm, config_.norm_eps);
+  if (config_.residual != Residual::parallel_one_norm)
+    layer.norm2 = nn::Norm(w / names.norm2, width, config_.norm, config_.norm_eps);
+  nn::Bias qkv_bias = bias_if(config_.has_qkv_bias);
+  if (config_.qkv_layout == QkvLayout::separate) {
+    layer.q = nn::Linear(w / names.q, width, q_width, qkv_bias);
+    layer.k = nn::Linear(w / names.k, width, kv_width, qkv_bias);
+    layer.v = nn::Linear(w / names.v, width, kv_width, qkv_bias);
+  } else {
+    layer.qkv = nn::Linear(w / names.qkv, width, q_width + 2 * kv_width, qkv_bias);
+  }
+  layer.out = nn::Linear(w / names.out, q_width, width, bias_if(config_.has_out_bias));
+  if (config_.has_qk_norm) {
+    for (int64_t head = 0; head < config_.num_attention_heads; ++head)
+      layer.q_norms.emplace_back(w / "self_attn.q_layernorm.norms" / head, head_dim,
+                                 nn::NormKind::layer_no_bias, config_.norm_eps);
+    for (int64_t head = 0; head < config_.num_key_value_heads; ++head)
+      layer.k_norms.emplace_back(w / "self_attn.k_layernorm.norms" / head, head_dim,
+                                 nn::NormKind::layer_no_bias, config_.norm_eps);
+  }
+  if (config_.num_experts > 0)
+    layer.moe = nn::Moe(w / "block_sparse_moe", width, config_.intermediate_size, config_.num_experts,
+                        config_.num_active_experts, config_.act, nn::kMixtralExpert);
+  else
+    layer.mlp =
+        nn::Mlp(w, width, config_.intermediate_size, config_.act, bias_if(config_.has_mlp_bias), names.mlp);
+  return layer;
+}
+
+Tensor CausalDecoder::embed(const Tensor& ids_T) const {
+  Tensor x_TD = embed_(ids_T);
+  if (config_.embed_scale != 1) x_TD = x_TD * config_.embed_scale;
+  return project_in_.defined() ? project_in_(x_TD) : x_TD;
+}
+
+CausalDecoder::Rotation CausalDecoder::rotation(const Tensor& positions_T) const {
+  Tensor angles_TR = positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_R_.unsqueeze(0);
+  return {angles_TR.cos(), angles_TR.sin()};
+}
+
+Tensor CausalDecoder::attend(const Layer& layer, int64_t idx, const Tensor& x_TD, const nn::Packed& packed,
+                             const Rotation& rotation) const {
+  int64_t tokens = x_TD.size(0), heads = config_.num_attention_heads, groups = config_.num_key_value_heads,
+          width = config_.head_dim;
+  Tensor q, k, v;
+  switch (config_.qkv_layout) {
+    case QkvLayout::separate:
+      q = layer.q(x_TD), k = layer.k(x_TD), v = layer.v(x_TD);
+      break;
+    case QkvLayout::thirds: {
+      Tensor fused = layer.qkv(x_TD);
+      q = fused.narrow(1, 0, heads * width), k = fused.narrow(1, heads * width, groups * width);
+      v = fused.narrow(1, (heads + groups) * width, groups * width);
+      break;
+    }
+    case QkvLayout::per_head: {
+      Tensor fused = layer.qkv(x_TD).view({tokens, heads, 3, width});
+      q = fused.select(2, 0), k = fused.select(2, 1), v = fused.select(2, 2);
+      break;
+    }
+  }
+  if (config_.clip_qkv > 0) {
+    q = q.clamp(-config_.clip_qkv, config_.clip_qkv), k = k.clamp(-config_.clip_qkv, config_.clip_qkv);
+    v = v.clamp(-config_.clip_qkv, config_.clip_qkv);
+  }
+  Tensor q_TAE = norm_heads(layer.q_norms, q.reshape({tokens, heads, width}));
+  Tensor k_TGE = norm_heads(layer.k_norms, k.reshape({tokens, groups, width}));
+  if (rotation.cos_TR.defined()) {
+    q_TAE = ops::rope(q_TAE, rotation.cos_TR, rotation.sin_TR);
+    k_TGE = ops::rope(k_TGE, rotation.cos_TR, rotation.sin_TR);
+  }
+  ops::AttentionArgs args;
+  args.scale =
+      config_.softmax_scale > 0 ? config_.softmax_scale : 1.0 / std::sqrt(static_cast<double>(width));
+  args.is_causal = true;
+  args.window = config_.sliding_window;
+  args.alibi_slopes = alibi_slopes_A_;
+  return layer.out(nn::attend(q_TAE, k_TGE, v.reshape({tokens, groups, width}), packed, idx, args));
+}
+
+Tensor CausalDecoder::feed_forward(const Layer& layer, const Tensor& x_TD) const {
+  return layer.moe.defined() ? layer.moe(x_TD) : layer.mlp(x_TD);
+}
+
+Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed) const {
+  VLM_SHAPE(x_TD, packed.total(), config_.hidden_size);
+  Tensor positions_T = packed.positions();
+  Rotation rotation;
+  if (config_.position == PositionKind::rotary) rotation = this->rotation(positions_T);
+  if (config_.position == PositionKind::learnt)
+    x_TD = x_TD + positions_(positions_T + config_.position_offset);
+  for (size_t at = 0; at < layers_.size(); ++at) {
+    const Layer& layer = layers_[at];
+    int64_t idx = static_cast<int64_t>(at);
+    switch (config_.residual) {
+      case Residual::sequential:
+        x_TD = x_TD + attend(layer, idx, layer.norm1(x_TD), packed, rotation);
+        x_TD = x_TD + feed_forward(layer, layer.norm2(x_TD));
+        break;
+      case Residual::parallel:
+        x_TD = x_TD + attend(layer, idx, layer.norm1(x_TD), packed, rotation) +
+               feed_forward(layer, layer.norm2(x_TD));
+        break;
+      case Residual::parallel_one_norm: {
+        Tensor normed_TD = layer.norm1(x_TD);
+        x_TD = x_TD + attend(layer, idx, normed_TD, packed, rotation) + feed_forward(layer, normed_TD);
+        break;
+      }
+      case Residual::post_norm:
+        x_TD = layer.norm1(x_TD + attend(layer, idx, x_TD, packed, rotation));
+        x_TD = layer.norm2(x_TD + feed_forward(layer, x_TD));
+        break;
+    }
+    trace::point("hidden/text", idx, x_TD);
+  }
+  packed.advance();
+  return final_norm_.defined() ? final_norm_(x_TD) : x_TD;
+}
+
+Tensor CausalDecoder::logits(const Tensor& x_TD) const {
+  return head_(project_out_.defined() ? project_out_(x_TD) : x_TD);
+}
+
+}  // namespace vlm
