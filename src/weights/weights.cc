@@ -14,10 +14,6 @@ namespace {
 
 constexpr size_t kReportedNames = 12;  // of each kind; more would bury the hint
 
-bool is_float(at::ScalarType type) {
-  return at::isFloatingType(type);
-}
-
 }  // namespace
 
 Precision precision_from(const std::string& word) {
