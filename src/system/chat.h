@@ -1,0 +1,22 @@
+// Chats to prompts.
+#pragma once
+
+#include <string>
+
+#include "system/checkpoint.h"
+#include "system/request.h"
+
+namespace vlm {
+
+// The prompt of a request: its raw prompt, or its messages through `chat_template` with a place for the
+// answer at the end. Throws bad_request for an empty request, a picture too many or too few.
+std::string render_prompt(const Request& request, const ChatTemplate& chat_template,
+                          const TokenizerInfo& info, bool add_generation_prompt = true);
+
+// How many image parts the messages hold; of a raw prompt, how often `placeholder` occurs.
+int64_t count_placeholders(const std::string& text, const std::string& placeholder);
+
+// Throws bad_request when the prompt's placeholders and the pictures differ in number.
+void check_image_count(const std::string& text, const std::string& placeholder, size_t num_images);
+
+}  // namespace vlm

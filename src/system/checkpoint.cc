@@ -1,0 +1,94 @@
+#include "system/checkpoint.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "weights/shapes_source.h"
+
+namespace vlm {
+
+namespace {
+
+Json read_if_there(const std::filesystem::path& path) {
+  return std::filesystem::exists(path) ? Json::read_file(path) : Json();
+}
+
+void add_ids(const Json& value, std::vector<int64_t>& ids) {
+  if (value.is_null()) return;
+  std::vector<int64_t> more =
+      value.is_array() ? value.as<std::vector<int64_t>>() : std::vector<int64_t>{value.as<int64_t>()};
+  for (int64_t id : more)
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+}
+
+bool has_tokenizer(const std::filesystem::path& folder) {
+  for (const char* file : {"tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+                           "vocab.json", "vocab.txt"})
+    if (std::filesystem::exists(folder / file)) return true;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".tiktoken") return true;
+  return false;
+}
+
+}  // namespace
+
+Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder))
+    fail(ErrorKind::not_found, "give a folder with config.json and weights; `vlm pull` fetches one",
+         "{}: no such folder", folder.string());
+  if (!std::filesystem::is_directory(folder))
+    fail(ErrorKind::bad_request, "give the folder of a checkpoint, not one of its files",
+         "{} is not a folder", folder.string());
+  if (!std::filesystem::exists(folder / "config.json"))
+    fail(ErrorKind::not_found, "a checkpoint is a folder with config.json, weights and tokenizer files",
+         "{}: no config.json in this folder", folder.string());
+  Checkpoint checkpoint;
+  checkpoint.folder = folder;
+  checkpoint.name = std::filesystem::weakly_canonical(folder).filename().string();
+  checkpoint.config = Json::read_file(folder / "config.json");
+  checkpoint.preprocessor = read_if_there(folder / "preprocessor_config.json");
+  checkpoint.generation = read_if_there(folder / "generation_config.json");
+  if (has_tokenizer(folder)) checkpoint.tokenizer = load_tokenizer(folder);
+  checkpoint.chat_template = load_chat_template(folder);
+  checkpoint.source = open_weights(folder);
+  return checkpoint;
+}
+
+Checkpoint Checkpoint::from_manifest(const std::filesystem::path& json_gz) {
+  Json manifest = read_manifest(json_gz);
+  Checkpoint checkpoint;
+  checkpoint.name = manifest.get("hub_id", json_gz.stem().string());
+  checkpoint.config = manifest.at("config");
+  Json files = manifest.find("files");
+  checkpoint.preprocessor = files.find("preprocessor_config.json");
+  checkpoint.generation = files.find("generation_config.json");
+  checkpoint.source = shapes_source(json_gz);
+  return checkpoint;
+}
+
+const Tokenizer& Checkpoint::tokens() const {
+  if (!tokenizer.tokenizer)
+    fail(ErrorKind::bad_checkpoint, "get tokenizer.json or tokenizer.model of this checkpoint",
+         "{}: no tokenizer file in the folder", folder.string());
+  return *tokenizer.tokenizer;
+}
+
+std::vector<int64_t> Checkpoint::eos_ids() const {
+  std::vector<int64_t> ids;
+  add_ids(generation.find("eos_token_id"), ids);
+  if (!ids.empty()) return ids;
+  add_ids(config.find("eos_token_id"), ids);
+  if (ids.empty()) add_ids(config.find("text_config").find("eos_token_id"), ids);
+  if (ids.empty() && tokenizer.info.eos_id) ids.push_back(*tokenizer.info.eos_id);
+  return ids;
+}
+
+bool Checkpoint::has_architecture(std::string_view word) const {
+  Json list = config.find("architectures");
+  for (int64_t idx = 0; idx < list.size(); ++idx)
+    if (list[idx].is_string() && list[idx].as<std::string>() == word) return true;
+  return false;
+}
+
+}  // namespace vlm
