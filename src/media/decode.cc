@@ -76,6 +76,23 @@ struct Unref {
 };
 using VipsPointer = std::unique_ptr<VipsImage, Unref>;
 
+// The GIF without its first frame's transparency, so that see-through pixels keep the palette's colour as in
+// Pillow's conversion; libvips would make them black.
+std::vector<std::byte> opaque_gif(Bytes bytes) {
+  std::vector<std::byte> copy(bytes.begin(), bytes.end());
+  auto at = [&](size_t i) { return i < copy.size() ? std::to_integer<size_t>(copy[i]) : 0; };
+  size_t place =
+      13 + (at(10) & 0x80 ? size_t{3} << ((at(10) & 7) + 1) : 0);  // behind the header and its palette
+  while (at(place) == 0x21) {                                      // extensions before the frame
+    if (at(place + 1) == 0xF9 && at(place + 2) == 4 && place + 3 < copy.size())
+      copy[place + 3] &= std::byte{0xFE};
+    place += 2;
+    while (at(place) != 0) place += at(place) + 1;
+    ++place;
+  }
+  return copy;
+}
+
 // The header is read here, pixels when they are asked for.
 VipsPointer open_vips(Bytes bytes, Format format) {
   void* data = const_cast<std::byte*>(bytes.data());
@@ -207,6 +224,8 @@ bool read_pixels(VipsImage* source, Image& image) {
 Image decode_with_vips(Bytes bytes, Format format, const std::string& name, const DecodeLimits& limits) {
   Image image;
   int orientation = 1;
+  std::vector<std::byte> changed;
+  if (format == Format::gif) bytes = changed = opaque_gif(bytes);
   with_vips(
       [&] {
         VipsPointer source = open_vips(bytes, format);
@@ -272,8 +291,8 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name, co
   const Format format = find_format(bytes);
   if (format == Format::unknown) {
     fail(ErrorKind::bad_request, fmt::format("give a {} file", known_formats),
-         "{}: not a picture in a format that is read here (its {} bytes begin with {})", name,
-         bytes.size(), first_bytes(bytes));
+         "{}: not a picture in a format that is read here (its {} bytes begin with {})", name, bytes.size(),
+         first_bytes(bytes));
   }
   if (format == Format::bmp) return decode_bmp(bytes, name, limits);
   return decode_with_vips(bytes, format, name, limits);

@@ -8,15 +8,6 @@
 #include "base/error.h"
 #include "base/parallel.h"
 
-// Multiplying 32-bit lanes takes one instruction from AVX2 on and six before it: the passes are compiled for
-// both and chosen when the program starts. Sanitizers cannot run inside that choice.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
-    !defined(__clang__)
-#define VLM_PER_CPU __attribute__((target_clones("avx2", "default")))
-#else
-#define VLM_PER_CPU
-#endif
-
 namespace vlm {
 namespace {
 
@@ -45,6 +36,14 @@ double filter_support(Filter filter) {
   fail(ErrorKind::internal, "", "nearest has no weights");
 }
 
+// a * b + c as the references' builds compute it: Pillow (double) rounds twice, torch (float) once.
+double multiply_add(double a, double b, double c) {
+  return a * b + c;
+}
+float multiply_add(float a, float b, float c) {
+  return std::fma(a, b, c);
+}
+
 template <typename T>
 T filter_value(Filter filter, T x) {
   if (filter == Filter::box) return x > T(-0.5) && x <= T(0.5) ? 1 : 0;  // open on the left, as Pillow has it
@@ -59,8 +58,8 @@ T filter_value(Filter filter, T x) {
       return std::sin(x) / x * (T(0.54) + T(0.46) * std::cos(x));
     case Filter::bicubic: {
       constexpr T a = -0.5;
-      if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-      return (((x - 5) * x + 8) * x - 4) * a;
+      if (x < 1) return multiply_add(multiply_add(a + 2, x, -(a + 3)) * x, x, T(1));
+      return multiply_add(multiply_add(multiply_add(a, x, -5 * a), x, 8 * a), x, -4 * a);
     }
     default:
       return sinc(x) * sinc(x / 3);
@@ -176,19 +175,20 @@ Taps<T> interpolation_taps(int64_t input, int64_t output, Filter filter) {
   taps.count.assign(output, taps.width);
   taps.weights.assign(output * taps.width, 0);
   for (int64_t i = 0; i < output; ++i) {
-    T place = scale * (static_cast<T>(i) + T(0.5)) - T(0.5);
+    // Multiply-adds rounded once, as torch's builds have them: far from zero the weights show it.
+    T place = std::fma(scale, static_cast<T>(i) + T(0.5), T(-0.5));
     if (filter == Filter::bilinear) place = std::max<T>(place, 0);
     const int64_t base = std::min(static_cast<int64_t>(std::floor(place)), input - 1);
     const T t = std::clamp<T>(place - static_cast<T>(base), 0, 1);
     T weights[4] = {1 - t, t};
     if (filter == Filter::bicubic) {
       constexpr T a = -0.75;
-      auto near = [](T x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
-      auto far = [](T x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
+      auto near = [](T x) { return std::fma(std::fma(a + 2, x, -(a + 3)) * x, x, T(1)); };
+      auto far = [](T x) { return std::fma(std::fma(std::fma(a, x, -5 * a), x, 8 * a), x, -4 * a); };
       weights[0] = far(t + 1);
       weights[1] = near(t);
       weights[2] = near(1 - t);
-      weights[3] = far(2 - t);
+      weights[3] = far((1 - t) + 1);
     }
     const int64_t start = base - (reach / 2 - 1);
     const int64_t first = std::clamp<int64_t>(start, 0, input - taps.width);
@@ -220,28 +220,26 @@ FixedTaps fixed_taps(const Taps<double>& taps, int precision) {
   return fixed;
 }
 
-Image resample_bytes(const Image& image, const FixedTaps* horizontal, const FixedTaps* vertical) {
-  Image narrow;
-  const Image* current = &image;
-  if (horizontal) {
-    narrow = empty_image(image.height, horizontal->outputs());
-    parallel_for(0, image.height, row_grain(image.width * 3), [&](int64_t begin, int64_t end) {
-      const size_t length = static_cast<size_t>(image.width * 3);
-      std::vector<uint8_t> line(length + 1);
-      for (int64_t y = begin; y < end; ++y) {
-        std::memcpy(line.data(), image.row(y), length);
-        horizontal_row(line.data(), narrow.row(y), *horizontal);
-      }
-    });
-    current = &narrow;
-  }
-  if (!vertical) return current == &narrow ? narrow : image;
-  Image result = empty_image(vertical->outputs(), current->width);
-  const int64_t stride = current->width * 3;
-  parallel_for(0, result.height, row_grain(stride * vertical->width), [&](int64_t begin, int64_t end) {
+Image resample_vertically(const Image& image, const FixedTaps& taps) {
+  Image result = empty_image(taps.outputs(), image.width);
+  const int64_t stride = image.width * 3;
+  parallel_for(0, result.height, row_grain(stride * taps.width), [&](int64_t begin, int64_t end) {
     for (int64_t y = begin; y < end; ++y) {
-      vertical_row(current->row(vertical->first[y]), stride, stride, result.row(y),
-                   vertical->weights.data() + y * vertical->width, vertical->count[y], vertical->precision);
+      vertical_row(image.row(taps.first[y]), stride, stride, result.row(y),
+                   taps.weights.data() + y * taps.width, taps.count[y], taps.precision);
+    }
+  });
+  return result;
+}
+
+Image resample_horizontally(const Image& image, const FixedTaps& taps) {
+  Image result = empty_image(image.height, taps.outputs());
+  parallel_for(0, image.height, row_grain(image.width * 3), [&](int64_t begin, int64_t end) {
+    const size_t length = static_cast<size_t>(image.width * 3);
+    std::vector<uint8_t> line(length + 1);
+    for (int64_t y = begin; y < end; ++y) {
+      std::memcpy(line.data(), image.row(y), length);
+      horizontal_row(line.data(), result.row(y), taps);
     }
   });
   return result;

