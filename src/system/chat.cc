@@ -31,6 +31,31 @@ std::string render_prompt(const Request& request, const ChatTemplate& chat_templ
   return chat_template.render(context);
 }
 
+LabelledChat label_chat(const Request& request, const ChatTemplate& chat_template, const TokenizerInfo& info,
+                        const Tokenizer& tokenizer) {
+  constexpr int64_t kUncounted = -100;
+  LabelledChat chat;
+  chat.text = render_prompt(request, chat_template, info, false);
+  chat.ids = tokenizer.ids(chat.text);
+  chat.labels.assign(chat.ids.size(), kUncounted);
+  Request before = request;  // the chat cut off at each answer: where its tokens begin and end in the whole
+  for (size_t turn = 0; turn < request.messages.size(); ++turn) {
+    if (request.messages[turn].role != "assistant") continue;
+    auto tokens_up_to = [&](size_t num_messages, bool add_generation_prompt) {
+      before.messages.assign(request.messages.begin(),
+                             request.messages.begin() + static_cast<int64_t>(num_messages));
+      std::vector<int64_t> ids =
+          tokenizer.ids(render_prompt(before, chat_template, info, add_generation_prompt));
+      size_t common = 0;
+      while (common < ids.size() && common < chat.ids.size() && ids[common] == chat.ids[common]) ++common;
+      return common;
+    };
+    size_t begin = tokens_up_to(turn, true), end = tokens_up_to(turn + 1, false);
+    for (size_t at = begin; at < end; ++at) chat.labels[at] = chat.ids[at];
+  }
+  return chat;
+}
+
 int64_t count_placeholders(const std::string& text, const std::string& placeholder) {
   int64_t count = 0;
   for (size_t at = text.find(placeholder); at != std::string::npos;

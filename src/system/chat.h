@@ -13,6 +13,16 @@ namespace vlm {
 std::string render_prompt(const Request& request, const ChatTemplate& chat_template,
                           const TokenizerInfo& info, bool add_generation_prompt = true);
 
+// A whole chat as training reads it: ids, and labels that count the assistant's turns (answer and whatever
+// the template puts behind it before the next turn's text) and nothing else. Placeholders are not expanded.
+struct LabelledChat {
+  std::string text;
+  std::vector<int64_t> ids;
+  std::vector<int64_t> labels;  // the id itself where it counts, -100 elsewhere
+};
+LabelledChat label_chat(const Request& request, const ChatTemplate& chat_template, const TokenizerInfo& info,
+                        const Tokenizer& tokenizer);
+
 // How many image parts the messages hold; of a raw prompt, how often `placeholder` occurs.
 int64_t count_placeholders(const std::string& text, const std::string& placeholder);
 

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "system/hub_cache.h"
+#include "weights/merged_source.h"
 #include "weights/shapes_source.h"
 
 namespace vlm {
@@ -20,6 +22,15 @@ void add_ids(const Json& value, std::vector<int64_t>& ids) {
       value.is_array() ? value.as<std::vector<int64_t>>() : std::vector<int64_t>{value.as<int64_t>()};
   for (int64_t id : more)
     if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+}
+
+// LLaVA's own layout names its tower; 1.5 publishes it apart, 1.6 stores the tuned one under this prefix.
+constexpr char kStoredTower[] = "model.vision_tower.vision_tower.";
+
+bool stores_tower(const TensorSource& source) {
+  std::vector<std::string> names = source.names();
+  return std::any_of(names.begin(), names.end(),
+                     [](const std::string& name) { return name.starts_with(kStoredTower); });
 }
 
 bool has_tokenizer(const std::filesystem::path& folder) {
@@ -45,14 +56,24 @@ Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
          "{}: no config.json in this folder", folder.string());
   Checkpoint checkpoint;
   checkpoint.folder = folder;
-  checkpoint.name = std::filesystem::weakly_canonical(folder).filename().string();
+  checkpoint.name = hub_id_of(folder);
   checkpoint.config = Json::read_file(folder / "config.json");
   checkpoint.preprocessor = read_if_there(folder / "preprocessor_config.json");
   checkpoint.generation = read_if_there(folder / "generation_config.json");
   if (has_tokenizer(folder)) checkpoint.tokenizer = load_tokenizer(folder);
   checkpoint.chat_template = load_chat_template(folder);
   checkpoint.source = open_weights(folder);
+  if (checkpoint.config.has("mm_vision_tower") && !stores_tower(*checkpoint.source)) {
+    std::string tower = checkpoint.config.at("mm_vision_tower").as<std::string>();
+    checkpoint.add_vision_tower(with_context("vision tower of " + checkpoint.name,
+                                             [&] { return open(find_reference(tower, folder)); }));
+  }
   return checkpoint;
+}
+
+void Checkpoint::add_vision_tower(Checkpoint tower) {
+  source = merged_source(source, tower.source, "vision_model.", std::string(kStoredTower) + "vision_model.");
+  vision_tower = std::make_shared<Checkpoint>(std::move(tower));
 }
 
 Checkpoint Checkpoint::from_manifest(const std::filesystem::path& json_gz) {

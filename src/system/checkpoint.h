@@ -22,10 +22,14 @@ struct Checkpoint {
   LoadedTokenizer tokenizer;  // tokenizer.tokenizer is null when the folder has none
   std::shared_ptr<const ChatTemplate> chat_template;  // null when there is none
   std::shared_ptr<const TensorSource> source;
+  std::shared_ptr<const Checkpoint>
+      vision_tower;  // of layouts that name their tower in the config and publish it apart
 
   static Checkpoint open(const std::filesystem::path& folder);
   // manifests/README.md: names and shapes of a published checkpoint; no tokenizer, no values.
   static Checkpoint from_manifest(const std::filesystem::path& json_gz);
+  // Adds a tower published apart; its "vision_model." tensors appear as the layout stores them when it does.
+  void add_vision_tower(Checkpoint tower);
 
   // Throws bad_checkpoint naming what is missing.
   const Tokenizer& tokens() const;

@@ -6,7 +6,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "weights/safetensors.h"
-#include "weights/source.h"
+#include "weights/shapes_source.h"
 
 namespace vlm {
 
@@ -39,9 +39,7 @@ std::string gunzip(std::string_view packed, const std::string& name) {
 class ShapesSource final : public TensorSource {
  public:
   explicit ShapesSource(const std::filesystem::path& path) : name_(path.filename().string()) {
-    std::string packed = read_text(path, static_cast<int64_t>(kMaxManifestBytes));
-    std::string text = packed.starts_with("\x1f\x8b") ? gunzip(packed, path.string()) : packed;
-    Json manifest = Json::parse(text, name_);
+    Json manifest = read_manifest(path);
     Json tensors = manifest.at("tensors");
     for (const std::string& name : tensors.keys()) {
       Json entry = tensors.at(name);
@@ -73,6 +71,7 @@ class ShapesSource final : public TensorSource {
     TensorInfo wanted = info(name);
     return at::zeros({}, wanted.dtype).expand(wanted.shape);
   }
+  bool is_abstract() const override { return true; }
   std::string describe() const override { return name_; }
 
  private:
@@ -81,6 +80,12 @@ class ShapesSource final : public TensorSource {
 };
 
 }  // namespace
+
+Json read_manifest(const std::filesystem::path& path) {
+  std::string packed = read_text(path, static_cast<int64_t>(kMaxManifestBytes));
+  return Json::parse(packed.starts_with("\x1f\x8b") ? gunzip(packed, path.string()) : packed,
+                     path.filename().string());
+}
 
 std::shared_ptr<const TensorSource> shapes_source(const std::filesystem::path& manifest_json_gz) {
   return std::make_shared<ShapesSource>(manifest_json_gz);
