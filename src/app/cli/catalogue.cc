@@ -222,6 +222,17 @@ std::string paint(const TextStyle& style, Ink ink, const std::string& text) {
   return fmt::format("\x1b[{}m{}\x1b[0m", code, text);
 }
 
+std::vector<std::string> split(const std::string& text, std::string_view mark) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  for (size_t end = text.find(mark); end != std::string::npos; end = text.find(mark, begin)) {
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + mark.size();
+  }
+  parts.push_back(text.substr(begin));
+  return parts;
+}
+
 // Breaks `text` at spaces into lines of at most `width` letters; a longer word gets a line of its own.
 std::vector<std::string> wrap(const std::string& text, size_t width) {
   std::vector<std::string> lines;
@@ -237,20 +248,20 @@ std::vector<std::string> wrap(const std::string& text, size_t width) {
   return lines;
 }
 
-// The same for a flow, which breaks before its arrows where it can.
+// The same for a flow: every branch ("; ") begins a line, and lines break before arrows where they can.
 std::vector<std::string> wrap_flow(const std::string& flow, size_t width) {
   std::vector<std::string> lines;
-  size_t begin = 0;
-  while (begin < flow.size()) {
-    size_t arrow = flow.find(" -> ", begin);
-    std::string step = flow.substr(begin, arrow == std::string::npos ? arrow : arrow - begin);
-    begin = arrow == std::string::npos ? flow.size() : arrow + 4;
-    if (lines.empty()) {
-      lines = wrap(step, width);
-    } else if (lines.back().size() + 4 + step.size() <= width) {
-      lines.back() += " -> " + step;
-    } else {
-      for (const std::string& line : wrap("-> " + step, width - 2)) lines.push_back("  " + line);
+  for (const std::string& branch : split(flow, "; ")) {
+    bool first = true;
+    for (const std::string& step : split(branch, " -> ")) {
+      if (first) {
+        for (const std::string& line : wrap(step, width)) lines.push_back(line);
+      } else if (lines.back().size() + 4 + step.size() <= width) {
+        lines.back() += " -> " + step;
+      } else {
+        for (const std::string& line : wrap("-> " + step, width - 2)) lines.push_back("  " + line);
+      }
+      first = false;
     }
   }
   return lines;

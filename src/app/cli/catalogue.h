@@ -42,7 +42,7 @@ struct Card {
   std::string fusion;
   std::vector<std::string> tasks;
   std::vector<std::string> inputs;
-  std::string flow;  // stages joined by " -> "
+  std::string flow;  // steps joined by " -> ", branches by "; "
   std::vector<std::string> unusual;
   std::vector<std::string> datasets;
 

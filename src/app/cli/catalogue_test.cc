@@ -232,6 +232,13 @@ TEST(CardText, TellsWhatTheCardHolds) {
   EXPECT_NE(text.find("SkunkworksAI/BakLLaVA-1"), std::string::npos);
 }
 
+TEST(CardText, GivesEveryBranchOfTheFlowALine) {
+  std::string text = card_text(find_card("palm-e"), {}, nullptr);
+  EXPECT_NE(text.find("\n  state vector -> MLP (1)\n  image 224 -> ViT -> affine"), std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("status"), std::string::npos);
+}
+
 TEST(CardJson, HasTheKeysOfTheFileAndTheStatus) {
   nlohmann::ordered_json json = card_json(find_card("llava"), works);
   EXPECT_EQ(json.at("slug"), "llava");
