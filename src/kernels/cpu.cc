@@ -1,0 +1,48 @@
+#include "kernels/cpu.h"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "kernels/targets.h"
+
+#include "hwy/highway.h"
+
+namespace vlm::kernels {
+
+Level level_from_environment() {
+  static const Level level = [] {
+    const char* value = std::getenv("VLM_KERNELS");
+    std::string_view word = value ? value : "best";
+    if (word == "off") return Level::off;
+    if (word != "avx2") return Level::best;
+#if HWY_ARCH_X86
+    hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
+#endif
+    return Level::avx2;
+  }();
+  return level;
+}
+
+std::vector<int64_t> usable_targets() {
+  level_from_environment();
+  return hwy::SupportedAndGeneratedTargets();
+}
+
+std::string target_name(int64_t target) {
+  return hwy::TargetName(target);
+}
+
+void use_only_target(int64_t target) {
+  hwy::SetSupportedTargetsForTest(target);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+std::string kernels_description() {
+  if (level_from_environment() == Level::off) return "off (VLM_KERNELS=off)";
+  std::string compiled;
+  for (int64_t targets = HWY_TARGETS; targets != 0; targets &= targets - 1)
+    compiled += (compiled.empty() ? "" : ", ") + target_name(targets & -targets);
+  return target_name(usable_targets().front()) + " (compiled: " + compiled + ")";
+}
+
+}  // namespace vlm::kernels

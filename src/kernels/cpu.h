@@ -1,0 +1,23 @@
+// Which instruction sets the kernels were compiled for, and which one is used.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace vlm::kernels {
+
+// VLM_KERNELS in the environment: "off" (callers use plain tensor expressions), "avx2" (nothing better than
+// AVX2), "best" (default). Read once, before the first kernel runs.
+enum class Level { off, avx2, best };
+Level level_from_environment();
+
+// Of this machine, best first; every one of them computes the same function. For tests.
+std::vector<int64_t> usable_targets();
+std::string target_name(int64_t target);
+void use_only_target(int64_t target);  // 0: back to the best
+
+// "AVX3_DL (compiled: AVX3_DL, AVX3, AVX2, SCALAR)".
+std::string kernels_description();
+
+}  // namespace vlm::kernels

@@ -1,0 +1,55 @@
+// Rounding activations to 8 bits in groups of 32. Included once for each instruction set.
+#if defined(VLM_KERNELS_GROUP_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef VLM_KERNELS_GROUP_INL_H_
+#undef VLM_KERNELS_GROUP_INL_H_
+#else
+#define VLM_KERNELS_GROUP_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "kernels/quantised.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vlm::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+struct RoundedGroup {
+  float scale;
+  int32_t sum;  // of the quants
+};
+
+// quants: -127 .. 127, so that |quant| fits the unsigned operand of 8-bit products with room to spare.
+HWY_INLINE RoundedGroup RoundActivations(const float* x, int8_t* quants) {
+  const hn::CappedTag<float, 16> d;
+  const hn::RebindToSigned<decltype(d)> d_int;
+  const hn::Rebind<int8_t, decltype(d)> d_bytes;
+  auto largest = hn::Abs(hn::LoadU(d, x));
+  for (size_t idx = hn::Lanes(d); idx < kGroup; idx += hn::Lanes(d))
+    largest = hn::Max(largest, hn::Abs(hn::LoadU(d, x + idx)));
+  float scale = hn::GetLane(hn::MaxOfLanes(d, largest)) / 127.0f;
+  auto inverse = hn::Set(d, scale > 0 ? 1.0f / scale : 0.0f);
+  auto sum = hn::Zero(d_int);
+  for (size_t idx = 0; idx < kGroup; idx += hn::Lanes(d)) {
+    // The clamp matters where 1 / scale overflowed, and for infinities.
+    auto quant = hn::NearestInt(
+        hn::Clamp(hn::Mul(hn::LoadU(d, x + idx), inverse), hn::Set(d, -127.0f), hn::Set(d, 127.0f)));
+    sum = hn::Add(sum, quant);
+    hn::StoreU(hn::DemoteTo(d_bytes, quant), d_bytes, quants + idx);
+  }
+  return {scale, hn::GetLane(hn::SumOfLanes(d_int, sum))};
+}
+
+// Four quants as one integer, to be broadcast against the same four inputs of many rows of weights.
+HWY_INLINE int32_t Quad(const int8_t* quants) {
+  int32_t quad;
+  __builtin_memcpy(&quad, quants, 4);
+  return quad;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vlm::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif

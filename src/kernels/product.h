@@ -1,0 +1,38 @@
+// Matrix products y = x . W^T + bias with quantised or 16-bit weights. x and y are float32, rows `x_stride`
+// and `y_stride` elements apart; bias may be null.
+#pragma once
+
+#include "kernels/quantised.h"
+
+namespace vlm::kernels {
+
+struct Product {
+  const float* x = nullptr;
+  int64_t x_stride = 0;
+  float* y = nullptr;
+  int64_t y_stride = 0;
+  int64_t rows = 0;
+  const float* bias = nullptr;
+};
+
+// Up to so many rows a product is bound by reading the weights, and the first kernel of each pair serves.
+constexpr int64_t kFewRows = 8;
+
+// Both round x to 8 bits in groups of 32 along the input, each group with its own scale, so a channel that is
+// 100 times larger than the others costs accuracy only to the 31 beside it.
+void few_rows_quantised(const Product& product, const QuantisedMatrix& weight);
+void many_rows_quantised(const Product& product, const QuantisedMatrix& weight);
+
+// Weights as the file keeps them: [out, in], rows `stride` elements apart. x is not rounded.
+struct DenseMatrix {
+  const void* data = nullptr;
+  Float type = Float::f32;
+  int64_t out = 0;
+  int64_t in = 0;
+  int64_t stride = 0;
+};
+
+void few_rows_dense(const Product& product, const DenseMatrix& weight);
+void many_rows_dense(const Product& product, const DenseMatrix& weight);
+
+}  // namespace vlm::kernels

@@ -1,0 +1,58 @@
+// Matrices quantised in groups of 32 along the input, in the one layout that every kernel reads.
+//
+// 16 rows (outputs) form a tile. A tile is a run of blocks, one for each 32 inputs, so that a product walks
+// one stream of memory. A block holds
+//   8 bits: for each 4 inputs, for each of the 16 rows, 4 int8 values                      512 bytes
+//   4 bits: the same with the values of inputs 8v .. 8v+3 in the low and 8v+4 .. 8v+7 in
+//           the high half of each byte, values 0 .. 15                                     256 bytes
+//   16 scales, float16                                                                      32 bytes
+//   16 minimums, float16, when the matrix has them                                          32 bytes
+// weight = (quant * scale + minimum) * row_scale; row_scale is a power of two that keeps the float16 numbers
+// of a row in range. Rows beyond the last are zero.
+#pragma once
+
+#include <cstdint>
+
+namespace vlm::kernels {
+
+constexpr int64_t kGroup = 32;
+constexpr int64_t kTileRows = 16;
+
+// The caller owns the memory: `blocks` has blocks_bytes() and is 32-byte aligned, `row_scales` has
+// padded_out() values.
+struct QuantisedMatrix {
+  int bits = 8;  // 8 or 4
+  bool has_minimums = false;
+  int64_t out = 0;
+  int64_t in = 0;  // a multiple of 32
+  uint8_t* blocks = nullptr;
+  float* row_scales = nullptr;
+
+  int64_t tiles() const { return (out + kTileRows - 1) / kTileRows; }
+  int64_t groups() const { return in / kGroup; }
+  int64_t padded_out() const { return tiles() * kTileRows; }
+  int64_t quant_bytes() const { return kGroup * kTileRows * bits / 8; }
+  int64_t block_bytes() const { return quant_bytes() + kTileRows * 2 * (has_minimums ? 2 : 1); }
+  int64_t blocks_bytes() const { return tiles() * groups() * block_bytes(); }
+  uint8_t* block(int64_t tile, int64_t group) const {
+    return blocks + (tile * groups() + group) * block_bytes();
+  }
+};
+
+enum class Float { f32, bf16, f16 };
+
+// Rounds weights [out, in] (rows `row_stride` elements apart) into `to`: 8 bits symmetric, 4 bits with
+// minimums.
+void quantise(const void* weights, Float type, int64_t row_stride, const QuantisedMatrix& to);
+
+// A file's own groups: int8 [out, in] or two 4-bit values a byte, first in the low half, [out, in / 2];
+// scales and minimums [out, groups_per_row], where a row's groups are a multiple of 32 long. minimums may be
+// null.
+void pack_groups(const void* quants, const float* scales, const float* minimums, int64_t groups_per_row,
+                 const QuantisedMatrix& to);
+// The inverse, in groups of 32. `minimums` may be null when the matrix has none.
+void unpack_groups(const QuantisedMatrix& from, void* quants, float* scales, float* minimums);
+
+void dequantise(const QuantisedMatrix& from, float* weights);  // [out, in]
+
+}  // namespace vlm::kernels

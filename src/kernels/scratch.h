@@ -1,0 +1,53 @@
+// Working memory of kernels, and loops that balance themselves.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+#include "base/parallel.h"
+
+namespace vlm::kernels {
+
+// A buffer that grows and is kept for the next call: fresh memory costs a page fault every 4 KB. Aligned for
+// any vector. Declare as `static thread_local`.
+class Scratch {
+ public:
+  Scratch() = default;
+  ~Scratch() { std::free(data_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  template <typename T>
+  T* get(int64_t count) {
+    size_t bytes = (static_cast<size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    if (bytes > bytes_) {
+      std::free(data_);
+      bytes_ = 0;
+      data_ = std::aligned_alloc(kAlignment, bytes);
+      if (!data_) throw std::bad_alloc();
+      bytes_ = bytes;
+    }
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  static constexpr size_t kAlignment = 64;
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// body(idx) for every idx of [0, count). Threads take the next index when they are done with one, so a thread
+// that the machine holds up does not hold up the others.
+template <typename Body>
+void for_each_balanced(int64_t count, const Body& body) {
+  std::atomic<int64_t> next{0};
+  parallel_for(0, num_threads() < count ? num_threads() : count, 1, [&](int64_t first, int64_t last) {
+    for (int64_t worker = first; worker < last; ++worker)
+      for (int64_t idx = next++; idx < count; idx = next++) body(idx);
+  });
+}
+
+}  // namespace vlm::kernels
