@@ -1,0 +1,21 @@
+// A small grammar of phrasings.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "train/data/random.h"
+
+namespace vlm::data {
+
+using Slots = std::map<std::string, std::string>;
+
+// "(What|Which) colo(u|)r is {it}?": one of the alternatives is taken, slots are filled.
+std::string expand(const std::string& pattern, const Slots& slots, Rng& rng);
+
+enum class AnswerForm { word, yes_no, number, text, sentence };
+// As expand(), then sometimes polite, in lower case, without a question mark, or with a note about the form
+// of the answer. The slot "word" keeps its case.
+std::string question(const std::string& pattern, const Slots& slots, AnswerForm form, Rng& rng);
+
+}  // namespace vlm::data
