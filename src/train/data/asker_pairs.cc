@@ -198,7 +198,7 @@ std::optional<Draft> Asker::compare_attribute(int64_t a, int64_t b) {
   const Object& other = scene_.objects[static_cast<size_t>(b)];
   bool by_hue = rng_.chance(0.5);
   bool same = by_hue ? one.hue == other.hue : one.shape == other.shape;
-  if (!same && rng_.chance(0.45)) return std::nullopt;  // most pairs differ
+  if (!same && rng_.chance(0.2)) return std::nullopt;  // most pairs differ
   Allowed allowed = {.hue = !by_hue, .shape = by_hue, .extremes = false};
   std::optional<Reference> first = refer(a, allowed), second = refer(b, allowed);
   if (!first || !second) return std::nullopt;

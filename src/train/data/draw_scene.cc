@@ -247,19 +247,9 @@ class Painter {
 
 Image draw(const Scene& scene, int64_t height, int64_t width) {
   const Effects& effects = scene.effects;
-  constexpr int64_t hard = 3;  // hard edges: drawn larger by this, then one pixel of each block is kept
-  auto scaled_height = static_cast<int64_t>(std::lround(static_cast<double>(height) * effects.draw_scale));
-  auto scaled_width = static_cast<int64_t>(std::lround(static_cast<double>(width) * effects.draw_scale));
-  Image image;
-  if (effects.aliased) {
-    image = Painter(scene, scaled_height * hard, scaled_width * hard).run();
-    image = resize_pillow(image, scaled_height, scaled_width, Filter::nearest);
-  } else {
-    image = Painter(scene, scaled_height, scaled_width).run();
-  }
-  if (scaled_height != height || scaled_width != width) {
-    image = resize_pillow(image, height, width, Filter::bicubic);
-  }
+  int64_t factor = effects.oversampling;
+  Image image = Painter(scene, height * factor, width * factor).run();
+  if (factor > 1) image = shrink(image, factor, effects.aliased);
   Rng rng(scene.seed ^ 0xE7);
   if (effects.blur > 0) blur(image, effects.blur);
   if (effects.brightness != 1 || effects.contrast != 1) adjust(image, effects.brightness, effects.contrast);

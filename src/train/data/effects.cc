@@ -85,6 +85,24 @@ Block scaled(const std::array<int, 64>& steps, int64_t quality) {
 
 }  // namespace
 
+Image shrink(const Image& image, int64_t factor, bool take_first) {
+  Image result{image.height / factor, image.width / factor, {}};
+  result.pixels.resize(static_cast<size_t>(result.height * result.width * 3));
+  int64_t area = factor * factor;
+  for (int64_t y = 0; y < result.height; ++y) {
+    for (int64_t x = 0; x < result.width * 3; ++x) {
+      int64_t left = x / 3 * factor * 3 + x % 3, sum = 0;
+      if (take_first) {
+        sum = image.row(y * factor)[left] * area;
+      } else {
+        for (int64_t i = 0; i < area; ++i) sum += image.row(y * factor + i / factor)[left + i % factor * 3];
+      }
+      result.row(y)[x] = static_cast<uint8_t>((sum + area / 2) / area);
+    }
+  }
+  return result;
+}
+
 void blur(Image& image, double amount) {
   Image source = image;
   for (int64_t y = 0; y < image.height; ++y) {

@@ -8,6 +8,8 @@
 
 namespace vlm::data {
 
+// The picture `factor` times smaller: of each block the mean, or its first pixel.
+Image shrink(const Image& image, int64_t factor, bool take_first);
 // Each pixel's value by `amount`, 0..1, drawn towards the mean of its 3 x 3 neighbourhood.
 void blur(Image& image, double amount);
 void adjust(Image& image, double brightness, double contrast);

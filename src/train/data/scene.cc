@@ -325,7 +325,7 @@ class Sampler {
 
   Colour visible_colour(Hue hue) {
     Colour best = sample_colour(hue, plain_, rng_);
-    for (int attempt = 0; attempt < 20 && !stands_out(best, 0.35); ++attempt) {
+    for (int attempt = 0; attempt < 20 && !stands_out(best, 0.45); ++attempt) {
       best = sample_colour(hue, plain_, rng_);
     }
     return best;
@@ -337,7 +337,7 @@ class Sampler {
       scene_style_ = SceneStyle{rng_.chance(plain_ ? 0.35 : 0.3), rng_.uniform(0.008, 0.028),
                                 rng_.chance(0.12), rng_.chance(0.15)};
     }
-    bool faint = !stands_out(object.colour, 0.3);
+    bool faint = !stands_out(object.colour, 0.36);
     bool outlined = scene_style_->outlined || (!plain_ && rng_.chance(0.15));
     if (outlined || faint) {
       bool light = object.colour.r + object.colour.g + object.colour.b < 0.5;
@@ -392,15 +392,12 @@ class Sampler {
   void sample_effects() {
     Effects& effects = scene_.effects;
     if (plain_) {
-      if (rng_.chance(0.3)) {
-        effects.draw_scale = 2;
-      } else {
-        effects.aliased = rng_.chance(0.25);
-      }
+      effects.aliased = rng_.chance(0.2);
+      if (effects.aliased || rng_.chance(0.3)) effects.oversampling = 2;
       if (rng_.chance(0.1)) effects.jpeg_quality = rng_.between(50, 95);
       return;
     }
-    if (rng_.chance(0.3)) effects.draw_scale = 2;
+    if (rng_.chance(0.2)) effects.oversampling = 2;
     if (rng_.chance(0.25)) effects.jpeg_quality = rng_.between(35, 95);
     if (rng_.chance(0.2)) effects.blur = rng_.uniform(0.1, 0.5);
     if (rng_.chance(0.35)) {

@@ -64,8 +64,8 @@ struct Background {
 };
 
 struct Effects {
-  double draw_scale = 1;     // drawn larger by this and scaled down
-  bool aliased = false;      // hard edges
+  int64_t oversampling = 1;  // drawn larger by this and scaled down
+  bool aliased = false;      // hard edges: scaled down by leaving out pixels
   int64_t jpeg_quality = 0;  // 0: none
   double blur = 0;           // weight of the neighbours
   double brightness = 1, contrast = 1;
@@ -84,7 +84,7 @@ struct Scene {
 struct SceneOptions {
   Split split = Split::train;
   int64_t max_objects = 6;
-  double text_share = 0.25;   // of scenes with something to read
+  double text_share = 0.30;   // of scenes with something to read
   double emoji_share = 0.10;  // of scenes with emoji; none when their font is not installed
   double plain_share = 0.40;  // of scenes as other programs draw them: flat, pure colours, no effects
 };
