@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numbers>
 
 #include "base/error.h"
@@ -67,30 +66,26 @@ T filter_value(Filter filter, T x) {
 }
 
 using Lanes4 = int32_t __attribute__((vector_size(16)));
-using Bytes4 = uint8_t __attribute__((vector_size(4)));
-using Lanes8 = int32_t __attribute__((vector_size(32)));
-using Bytes8 = uint8_t __attribute__((vector_size(8)));
 
 inline uint8_t clamp_byte(int32_t value) {
   return static_cast<uint8_t>(std::clamp(value, 0, 255));
 }
 
-// One row. `source` has one readable byte behind its last pixel, because pixels are read as four bytes.
+// One row. `wide` holds its pixels as four 32-bit lanes, the last of them zero.
 VLM_PER_CPU
-void horizontal_row(const uint8_t* source, uint8_t* target, const FixedTaps& taps) {
-  const int32_t half = 1 << (taps.precision - 1);
-  for (int64_t x = 0; x < taps.outputs(); ++x, target += 3) {
-    const uint8_t* pixel = source + taps.first[x] * 3;
-    const int32_t* weight = taps.weights.data() + x * taps.width;
+void horizontal_row(const Lanes4* wide, uint8_t* target, const FixedTaps& taps) {
+  const int32_t half = 1 << (taps.precision - 1), precision = taps.precision;
+  const int64_t outputs = taps.outputs(), width = taps.width;
+  for (int64_t x = 0; x < outputs; ++x, target += 3) {
+    const Lanes4* pixel = wide + taps.first[x];
+    const int32_t* weight = taps.weights.data() + x * width;
     const int64_t count = taps.count[x];
     Lanes4 sum = {half, half, half, 0};
-    for (int64_t k = 0; k < count; ++k, pixel += 3) {
-      Bytes4 bytes;
-      std::memcpy(&bytes, pixel, 4);
-      sum += __builtin_convertvector(bytes, Lanes4) * weight[k];
-    }
-    sum >>= taps.precision;
-    for (int c = 0; c < 3; ++c) target[c] = clamp_byte(sum[c]);
+    for (int64_t k = 0; k < count; ++k) sum += pixel[k] * weight[k];
+    sum >>= precision;
+    target[0] = clamp_byte(sum[0]);
+    target[1] = clamp_byte(sum[1]);
+    target[2] = clamp_byte(sum[2]);
   }
 }
 
@@ -98,28 +93,24 @@ void horizontal_row(const uint8_t* source, uint8_t* target, const FixedTaps& tap
 VLM_PER_CPU
 void vertical_row(const uint8_t* source, int64_t stride, int64_t length, uint8_t* target,
                   const int32_t* weight, int64_t count, int precision) {
-  const int32_t half = 1 << (precision - 1);
-  constexpr int64_t block = 32;
-  int64_t x = 0;
-  for (; x + block <= length; x += block) {
-    Lanes8 sum[4] = {};
-    for (int64_t k = 0; k < count; ++k) {
-      const uint8_t* row = source + k * stride + x;
-      for (int part = 0; part < 4; ++part) {
-        Bytes8 bytes;
-        std::memcpy(&bytes, row + part * 8, 8);
-        sum[part] += __builtin_convertvector(bytes, Lanes8) * weight[k];
+  constexpr int64_t block = 512;
+  int32_t sums[block];
+  for (int64_t begin = 0; begin < length; begin += block) {
+    const int64_t size = std::min(block, length - begin);
+    std::fill_n(sums, size, 1 << (precision - 1));
+    int64_t k = 0;
+    for (; k + 4 <= count; k += 4) {  // four rows for each time the sums are loaded and stored
+      const uint8_t* row = source + k * stride + begin;
+      for (int64_t x = 0; x < size; ++x) {
+        sums[x] += row[x] * weight[k] + row[stride + x] * weight[k + 1] +
+                   row[2 * stride + x] * weight[k + 2] + row[3 * stride + x] * weight[k + 3];
       }
     }
-    for (int part = 0; part < 4; ++part) {
-      Lanes8 value = (sum[part] + half) >> precision;
-      for (int lane = 0; lane < 8; ++lane) target[x + part * 8 + lane] = clamp_byte(value[lane]);
+    for (; k < count; ++k) {
+      const uint8_t* row = source + k * stride + begin;
+      for (int64_t x = 0; x < size; ++x) sums[x] += row[x] * weight[k];
     }
-  }
-  for (; x < length; ++x) {
-    int32_t sum = half;
-    for (int64_t k = 0; k < count; ++k) sum += source[k * stride + x] * weight[k];
-    target[x] = clamp_byte(sum >> precision);
+    for (int64_t x = 0; x < size; ++x) target[begin + x] = clamp_byte(sums[x] >> precision);
   }
 }
 
@@ -235,11 +226,14 @@ Image resample_vertically(const Image& image, const FixedTaps& taps) {
 Image resample_horizontally(const Image& image, const FixedTaps& taps) {
   Image result = empty_image(image.height, taps.outputs());
   parallel_for(0, image.height, row_grain(image.width * 3), [&](int64_t begin, int64_t end) {
-    const size_t length = static_cast<size_t>(image.width * 3);
-    std::vector<uint8_t> line(length + 1);
+    std::vector<Lanes4> wide(static_cast<size_t>(image.width));
     for (int64_t y = begin; y < end; ++y) {
-      std::memcpy(line.data(), image.row(y), length);
-      horizontal_row(line.data(), result.row(y), taps);
+      const uint8_t* pixel = image.row(y);
+      for (Lanes4& lanes : wide) {
+        lanes = Lanes4{pixel[0], pixel[1], pixel[2], 0};
+        pixel += 3;
+      }
+      horizontal_row(wide.data(), result.row(y), taps);
     }
   });
   return result;

@@ -7,11 +7,11 @@
 
 #include "media/image.h"
 
-// Multiplying 32-bit lanes takes one instruction from AVX2 on and six before it, std::fma one or a call: the
-// passes are compiled for both and chosen when the program starts. Sanitizers cannot run inside that choice.
+// The passes are compiled for what every x86-64 has and for AVX2 with FMA, and chosen when the program
+// starts; they are loops that the compiler turns into vectors. Sanitizers cannot run inside that choice.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
     !defined(__clang__)
-#define VLM_PER_CPU __attribute__((target_clones("arch=haswell", "default")))
+#define VLM_PER_CPU __attribute__((target_clones("arch=x86-64-v3", "default"), optimize("O3")))
 #else
 #define VLM_PER_CPU
 #endif

@@ -10,14 +10,28 @@
 namespace vlm {
 namespace {
 
+thread_local bool decoding = false;
+
+// libvips reports through its error buffer; what it also logs would end up on the caller's stderr. The
+// warnings of the object system about values that a file led libvips to are dropped too, but only while a
+// picture is worked on.
+void drop_log(const gchar*, GLogLevelFlags, const gchar*, gpointer) {}
+void drop_log_while_decoding(const gchar* domain, GLogLevelFlags level, const gchar* message, gpointer data) {
+  if (!decoding) g_log_default_handler(domain, level, message, data);
+}
+
+struct Decoding {
+  Decoding() { decoding = true; }
+  ~Decoding() { decoding = false; }
+};
+
 void start_vips() {
   static std::once_flag once;
   static bool ready = false;
   std::call_once(once, [] {
-    // libvips reports through its error buffer; what it also logs would end up on the caller's stderr.
-    g_log_set_handler(
-        "VIPS", static_cast<GLogLevelFlags>(G_LOG_LEVEL_MASK | G_LOG_FLAG_RECURSION),
-        [](const gchar*, GLogLevelFlags, const gchar*, gpointer) {}, nullptr);
+    g_log_set_handler("VIPS", static_cast<GLogLevelFlags>(G_LOG_LEVEL_MASK | G_LOG_FLAG_RECURSION), drop_log,
+                      nullptr);
+    g_log_set_handler("GLib-GObject", G_LOG_LEVEL_WARNING, drop_log_while_decoding, nullptr);
     if (vips_init("vlm") != 0) return;
     vips_concurrency_set(1);  // pictures are decoded side by side, not one picture by many threads
     vips_cache_set_max(0);    // every call has its own buffer: nothing to find again
@@ -40,6 +54,7 @@ void with_vips(const std::function<bool()>& work, const std::function<void(const
   static std::shared_mutex mutex;
   start_vips();
   thread_local ThreadShare share;
+  Decoding scope;
   {
     std::shared_lock lock(mutex);
     if (work()) return;
