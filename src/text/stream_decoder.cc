@@ -1,0 +1,64 @@
+#include <algorithm>
+
+#include "text/tokenizer.h"
+
+namespace vlm {
+
+namespace {
+
+// Enough context for every decoder: what stands further back does not change the text of new tokens.
+constexpr size_t kContext = 8;
+constexpr size_t kWindow = 32;
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+
+// A decoder may rewrite what it gave before (bytes that turn out not to be a character); what was sent stays.
+std::string behind(const std::string& text, const std::string& prefix) {
+  if (text.starts_with(prefix)) return text.substr(prefix.size());
+  size_t from = std::min(prefix.size(), text.size());
+  while (from < text.size() && (text[from] & 0xc0) == 0x80) ++from;
+  return text.substr(from);
+}
+
+}  // namespace
+
+StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special_tokens)
+    : tokenizer_(std::move(tokenizer)), skip_special_tokens_(skip_special_tokens) {}
+
+std::string StreamDecoder::push(int64_t id) {
+  ids_.push_back(id);
+  std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
+  // A character has at most four bytes: what is still unfinished after more tokens than that is none.
+  bool unfinished = text.ends_with(kReplacement) && ids_.size() - emitted_ids_ <= kContext;
+  if (text.size() <= prefix_text_.size() || unfinished) return "";
+  std::string fresh = behind(text, prefix_text_);
+  prefix_text_ = std::move(text);
+  emitted_ids_ = ids_.size();
+  // The window moves on. Its first token must leave text behind, because decoders treat the first one
+  // specially.
+  if (ids_.size() >= kWindow) {
+    for (size_t kept = kContext; kept < kWindow / 2; ++kept) {
+      std::span<const int64_t> tail = std::span(ids_).last(kept);
+      std::string first = tokenizer_->decode(tail.first(1), skip_special_tokens_);
+      std::string rest = tokenizer_->decode(tail, skip_special_tokens_);
+      bool clean =
+          !first.empty() && first.find(kReplacement) == first.npos && rest.find(kReplacement) == rest.npos;
+      if (!clean && ids_.size() < 4 * kWindow) continue;
+      ids_.erase(ids_.begin(), ids_.end() - static_cast<std::ptrdiff_t>(kept));
+      emitted_ids_ = ids_.size();
+      prefix_text_ = std::move(rest);
+      break;
+    }
+  }
+  return fresh;
+}
+
+std::string StreamDecoder::finish() {
+  std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
+  std::string fresh = text.size() > prefix_text_.size() ? behind(text, prefix_text_) : "";
+  ids_.clear();
+  emitted_ids_ = 0;
+  prefix_text_.clear();
+  return fresh;
+}
+
+}  // namespace vlm
