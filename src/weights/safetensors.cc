@@ -21,9 +21,9 @@ struct DtypeWord {
   at::ScalarType type;
 };
 constexpr DtypeWord kDtypes[] = {
-    {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
-    {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
-    {"U8", at::kByte},    {"BOOL", at::kBool},
+    // in the order in which the reference writes them: wide elements first
+    {"I64", at::kLong}, {"F64", at::kDouble}, {"F32", at::kFloat}, {"I32", at::kInt}, {"BF16", at::kBFloat16},
+    {"F16", at::kHalf}, {"I16", at::kShort},  {"I8", at::kChar},   {"U8", at::kByte}, {"BOOL", at::kBool},
 };
 constexpr const char* kKnownElsewhere[] = {"F8_E4M3",     "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ",
                                            "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4",
@@ -73,6 +73,12 @@ std::string safetensors_dtype(at::ScalarType type) {
   for (const DtypeWord& known : kDtypes)
     if (known.type == type) return known.word;
   return "";
+}
+
+size_t safetensors_order(at::ScalarType type) {
+  size_t idx = 0;
+  while (idx < std::size(kDtypes) && kDtypes[idx].type != type) ++idx;
+  return idx;
 }
 
 at::ScalarType parse_safetensors_dtype(const std::string& word, const std::string& where) {

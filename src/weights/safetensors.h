@@ -39,6 +39,9 @@ class SafetensorsFile final : public TensorSource {
 // The format's word for an element type ("BF16"); empty for one it has no word for.
 std::string safetensors_dtype(at::ScalarType type);
 
+// The place of an element type's tensors in a file, from the widest elements on.
+size_t safetensors_order(at::ScalarType type);
+
 // "F32" to float32; throws unsupported for the format's types without a counterpart here (8-bit floats),
 // bad_checkpoint for words that the format does not have. `where` begins the message.
 at::ScalarType parse_safetensors_dtype(const std::string& word, const std::string& where);
