@@ -71,15 +71,20 @@ class Generator {
   virtual std::vector<std::string> stop_strings() const { return {}; }  // of the system's prompt format
 };
 
-// A joint space of pictures and texts.
-class Embedder {
+// Pictures as vectors.
+class ImageEmbedder {
  public:
-  virtual ~Embedder() = default;
-  virtual Tensor prepare_texts(
-      const std::vector<std::string>& texts) const = 0;  // ids int64 [B, T], padded as the reference pads
+  virtual ~ImageEmbedder() = default;
   virtual Tensor prepare_images(const std::vector<Image>& images) const = 0;  // [B, 3, H, W]
-  virtual Tensor embed_texts(const Tensor& ids_BT) const = 0;                 // [B, D], L2-normalised
   virtual Tensor embed_images(const Tensor& pixels_B3HW) const = 0;           // [B, D], L2-normalised
+};
+
+// A joint space of pictures and texts.
+class Embedder : public ImageEmbedder {
+ public:
+  virtual Tensor prepare_texts(
+      const std::vector<std::string>& texts) const = 0;        // ids int64 [B, T], padded as the reference pads
+  virtual Tensor embed_texts(const Tensor& ids_BT) const = 0;  // [B, D], L2-normalised
   virtual Tensor logits_per_image(const Tensor& image_ID,
                                   const Tensor& text_TD) const = 0;  // [I, T], scale and bias applied
   virtual Tensor probabilities(
@@ -105,10 +110,10 @@ class LanguageTrainable {
   virtual Prompt prepare_example(const Request& request) const = 0;
   struct Losses {
     Tensor loss;    // [], mean over counted tokens of all examples
-    Tensor logits;  // [total tokens, K]
+    Tensor logits;  // [total tokens, K], or of the counted rows alone
     int64_t counted_tokens = 0;
   };
-  virtual Losses loss(const std::vector<Prompt>& examples) const = 0;
+  virtual Losses loss(const std::vector<Prompt>& examples, bool all_logits) const = 0;
   // Name patterns of the three parts that training stages freeze and unfreeze.
   struct PartNames {
     std::string vision, connector, language;

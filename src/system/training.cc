@@ -1,0 +1,113 @@
+#include "system/training.h"
+
+#include <algorithm>
+
+namespace vlm {
+
+ContentHash hash_tensor(const Tensor& tensor) {
+  Tensor flat = tensor.contiguous();
+  return hash_bytes({static_cast<const std::byte*>(flat.data_ptr()), flat.nbytes()});
+}
+
+void expand_placeholder(Prompt& prompt, int64_t placeholder, const std::vector<int64_t>& counts) {
+  std::vector<int64_t> ids, labels;
+  size_t next = 0;
+  for (size_t at = 0; at < prompt.ids.size(); ++at) {
+    bool is_placeholder = prompt.ids[at] == placeholder;
+    if (is_placeholder && next >= counts.size())
+      fail(ErrorKind::bad_request, "put one placeholder for each picture into the prompt",
+           "the prompt has more image placeholders than the {} pictures given", counts.size());
+    int64_t copies = is_placeholder ? counts[next++] : 1;
+    ids.insert(ids.end(), static_cast<size_t>(copies), prompt.ids[at]);
+    if (!prompt.labels.empty())
+      labels.insert(labels.end(), static_cast<size_t>(copies), is_placeholder ? kIgnore : prompt.labels[at]);
+  }
+  if (next != counts.size())
+    fail(ErrorKind::bad_request, "the tokenizer's files may belong to another model",
+         "the prompt has {} image placeholders for {} pictures", next, counts.size());
+  prompt.ids = std::move(ids);
+  prompt.labels = std::move(labels);
+}
+
+SplicedIds ids_behind(const Prompt& prompt, const std::vector<Tensor>& features, int64_t begin,
+                      int64_t placeholder) {
+  VLM_CHECK(begin < static_cast<int64_t>(prompt.ids.size()), "nothing left of {} ids behind {}",
+            prompt.ids.size(), begin);
+  int64_t rows_before = std::count(prompt.ids.begin(), prompt.ids.begin() + begin, placeholder);
+  SplicedIds rest;
+  rest.ids = ids_tensor({prompt.ids.begin() + begin, prompt.ids.end()});
+  rest.safe_ids = rest.ids.clamp_min(0);
+  if (!features.empty()) {
+    Tensor all = at::cat(features);
+    if (rows_before < all.size(0)) rest.features = all.slice(0, rows_before);
+  }
+  return rest;
+}
+
+std::pair<Tensor, nn::Packed> pack(const std::vector<Generator::Continuation>& batch) {
+  std::vector<int64_t> ids;
+  nn::Packed packed;
+  for (const Generator::Continuation& piece : batch) {
+    ids.insert(ids.end(), piece.ids.begin(), piece.ids.end());
+    packed.spans.push_back({static_cast<int64_t>(piece.ids.size()), &piece.sequence->cache});
+  }
+  return {ids_tensor(ids), packed};
+}
+
+Prompt label_target(const Request& request, const ChatTemplate& chat_template, const TokenizerInfo& info,
+                    const std::function<std::vector<int64_t>(const std::string&)>& tokenise) {
+  Prompt prompt;
+  std::string before = render_prompt(request, chat_template, info);
+  prompt.text = before + request.target.value();
+  prompt.ids = tokenise(prompt.text);
+  std::vector<int64_t> prefix = tokenise(before);
+  size_t common = 0;  // the joint text may merge the last piece of the prompt with the first of the target
+  while (common < prefix.size() && common < prompt.ids.size() && prefix[common] == prompt.ids[common])
+    ++common;
+  prompt.labels.assign(prompt.ids.size(), kIgnore);
+  std::copy(prompt.ids.begin() + static_cast<int64_t>(common), prompt.ids.end(),
+            prompt.labels.begin() + static_cast<int64_t>(common));
+  return prompt;
+}
+
+ExampleBatch pack_examples(const std::vector<Prompt>& examples) {
+  ExampleBatch batch;
+  std::vector<int64_t> ids, rows, labels;
+  std::vector<Tensor> pixels;
+  for (const Prompt& example : examples) {
+    int64_t begin = static_cast<int64_t>(ids.size());
+    ids.insert(ids.end(), example.ids.begin(), example.ids.end());
+    batch.packed.spans.push_back({static_cast<int64_t>(example.ids.size())});
+    for (size_t at = 1; at < example.labels.size(); ++at) {
+      if (example.labels[at] == kIgnore) continue;
+      rows.push_back(begin + static_cast<int64_t>(at) - 1);
+      labels.push_back(example.labels[at]);
+    }
+    for (const MediaInput& media : example.media) pixels.push_back(media.pixel_values);
+  }
+  batch.ids = ids_tensor(ids);
+  batch.safe_ids = batch.ids.clamp_min(0);
+  if (!pixels.empty()) batch.pixel_values = at::cat(pixels);
+  batch.label_rows = ids_tensor(rows);
+  batch.label_ids = ids_tensor(labels);
+  return batch;
+}
+
+LanguageTrainable::Losses next_token_loss(const Tensor& hidden_TD, const ExampleBatch& batch, bool all_logits,
+                                          const std::function<Tensor(const Tensor&)>& head) {
+  LanguageTrainable::Losses losses;
+  losses.counted_tokens = batch.label_rows.size(0);
+  if (losses.counted_tokens == 0)
+    fail(ErrorKind::bad_request, "give every example an answer", "no token of the batch counts for the loss");
+  Tensor counted;
+  if (all_logits) {
+    losses.logits = head(hidden_TD);
+    counted = losses.logits.index_select(0, batch.label_rows);
+  } else {
+    counted = losses.logits = head(hidden_TD.index_select(0, batch.label_rows));
+  }
+  losses.loss = at::cross_entropy_loss(counted, batch.label_ids);
+  return losses;
+}
+
+}  // namespace vlm

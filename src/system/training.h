@@ -1,0 +1,50 @@
+// Shared steps of generators and trainable systems that splice pictures into a token sequence.
+#pragma once
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "system/chat.h"
+#include "system/system.h"
+
+namespace vlm {
+
+ContentHash hash_tensor(const Tensor& tensor);
+
+// Replaces the i-th occurrence of `placeholder` by counts[i] copies of it; labels grow alike, uncounted.
+void expand_placeholder(Prompt& prompt, int64_t placeholder, const std::vector<int64_t>& counts);
+
+// The part of a prompt behind the first `begin` ids, with the feature rows that belong to it.
+struct SplicedIds {
+  Tensor ids;       // [T - begin]
+  Tensor safe_ids;  // the same with 0 for placeholders outside the vocabulary (negative ids)
+  Tensor features;  // rows for the placeholders in `ids`; undefined when there are none
+};
+SplicedIds ids_behind(const Prompt& prompt, const std::vector<Tensor>& features, int64_t begin,
+                      int64_t placeholder);
+
+// The new tokens of several sequences, one behind the other.
+std::pair<Tensor, nn::Packed> pack(const std::vector<Generator::Continuation>& batch);
+
+// Prompt and target as one text, tokenised as one string; the target's tokens are the labels.
+Prompt label_target(const Request& request, const ChatTemplate& chat_template, const TokenizerInfo& info,
+                    const std::function<std::vector<int64_t>(const std::string&)>& tokenise);
+
+// Several examples as one packed run.
+struct ExampleBatch {
+  Tensor ids;           // [T]
+  Tensor safe_ids;      // [T]
+  Tensor pixel_values;  // of all media, [N, 3, H, W]; undefined without media
+  Tensor label_rows;    // int64 [n]: rows whose next token counts
+  Tensor label_ids;     // int64 [n]: those next tokens
+  nn::Packed packed;
+};
+ExampleBatch pack_examples(const std::vector<Prompt>& examples);
+
+// Mean cross entropy over the counted next tokens. `head` makes logits of hidden rows; only counted rows
+// unless all_logits.
+LanguageTrainable::Losses next_token_loss(const Tensor& hidden_TD, const ExampleBatch& batch, bool all_logits,
+                                          const std::function<Tensor(const Tensor&)>& head);
+
+}  // namespace vlm
