@@ -1,6 +1,7 @@
 // The one place that starts libvips and reads its error buffer.
 #include <vips/vips.h>
 
+#include <atomic>
 #include <mutex>
 #include <shared_mutex>
 
@@ -10,19 +11,19 @@
 namespace vlm {
 namespace {
 
-thread_local bool decoding = false;
+std::atomic<int> at_work = 0;  // libvips works on threads of its own
 
 // libvips reports through its error buffer; what it also logs would end up on the caller's stderr. The
 // warnings of the object system about values that a file led libvips to are dropped too, but only while a
 // picture is worked on.
 void drop_log(const gchar*, GLogLevelFlags, const gchar*, gpointer) {}
-void drop_log_while_decoding(const gchar* domain, GLogLevelFlags level, const gchar* message, gpointer data) {
-  if (!decoding) g_log_default_handler(domain, level, message, data);
+void drop_log_at_work(const gchar* domain, GLogLevelFlags level, const gchar* message, gpointer data) {
+  if (at_work == 0) g_log_default_handler(domain, level, message, data);
 }
 
-struct Decoding {
-  Decoding() { decoding = true; }
-  ~Decoding() { decoding = false; }
+struct AtWork {
+  AtWork() { ++at_work; }
+  ~AtWork() { --at_work; }
 };
 
 void start_vips() {
@@ -31,7 +32,7 @@ void start_vips() {
   std::call_once(once, [] {
     g_log_set_handler("VIPS", static_cast<GLogLevelFlags>(G_LOG_LEVEL_MASK | G_LOG_FLAG_RECURSION), drop_log,
                       nullptr);
-    g_log_set_handler("GLib-GObject", G_LOG_LEVEL_WARNING, drop_log_while_decoding, nullptr);
+    g_log_set_handler("GLib-GObject", G_LOG_LEVEL_WARNING, drop_log_at_work, nullptr);
     if (vips_init("vlm") != 0) return;
     vips_concurrency_set(1);  // pictures are decoded side by side, not one picture by many threads
     vips_cache_set_max(0);    // every call has its own buffer: nothing to find again
@@ -54,7 +55,7 @@ void with_vips(const std::function<bool()>& work, const std::function<void(const
   static std::shared_mutex mutex;
   start_vips();
   thread_local ThreadShare share;
-  Decoding scope;
+  AtWork scope;
   {
     std::shared_lock lock(mutex);
     if (work()) return;
