@@ -61,13 +61,17 @@ std::optional<std::pair<int64_t, int64_t>> Asker::any_pair() {
 
 std::optional<Reference> Asker::refer(int64_t index, const Allowed& allowed) {
   const Object& object = scene_.objects[static_cast<size_t>(index)];
+  bool alone = scene_.objects.size() == 1 && scene_.texts.empty();
+  if (alone && allowed.extremes && !allowed.needs_shape && rng_.chance(0.2)) {
+    return Reference{expand("(this|it|this {thing}|this)", {{"thing", thing(false)}}, rng_), "this"};
+  }
   std::vector<Descriptor> choices;
   std::vector<double> weights;
   for (int bits = 0; bits < 16; ++bits) {
     bool size = bits & 1, hue = bits & 2, shape = bits & 4, place = bits & 8;
     if ((size && !(allowed.size && object.size)) || (hue && !allowed.hue) || (shape && !allowed.shape))
       continue;
-    if (place && !allowed.place) continue;
+    if ((place && !allowed.place) || (allowed.needs_shape && !shape)) continue;
     Descriptor descriptor;
     if (size) descriptor.size = object.size;
     if (hue) descriptor.hue = object.hue;
@@ -136,6 +140,7 @@ std::optional<Draft> Asker::colour() {
   if (rng_.chance(0.07)) return background_colour();
   if (!scene_.texts.empty() && rng_.chance(0.5)) return text_colour();
   if (scene_.objects.empty()) return std::nullopt;
+  if (rng_.chance(0.22)) return check_hue();
   int64_t index = any_object();
   std::optional<Reference> it = refer(index, {.hue = false});
   if (!it) return std::nullopt;
@@ -152,6 +157,7 @@ std::optional<Draft> Asker::colour() {
 
 std::optional<Draft> Asker::shape() {
   if (scene_.objects.empty()) return std::nullopt;
+  if (rng_.chance(0.22)) return check_shape();
   int64_t index = any_object();
   const Object& object = scene_.objects[static_cast<size_t>(index)];
   std::optional<Reference> it = refer(index, {.shape = false});
@@ -196,6 +202,9 @@ std::optional<Draft> Asker::size() {
 }
 
 std::optional<Draft> Asker::count() {
+  double form = rng_.uniform();
+  if (form < 0.1 && !scene_.objects.empty()) return check_count();
+  if (form < 0.17) return count_kinds();
   // What could be counted, by how many there are.
   std::map<int64_t, std::vector<Descriptor>> choices;
   auto offer = [&](const Descriptor& descriptor) {
@@ -221,7 +230,7 @@ std::optional<Draft> Asker::count() {
     for (int side = 0; side < 4; ++side) offer({.side = static_cast<Side>(side)});
   }
   if (choices.empty()) return std::nullopt;
-  constexpr std::array<double, 8> wanted = {0.12, 0.2, 0.4, 0.8, 1.4, 2, 3, 3};
+  constexpr std::array<double, 8> wanted = {0.08, 0.17, 0.35, 0.8, 1.4, 2, 3, 3};
   std::vector<int64_t> numbers;
   std::vector<double> weights;
   for (const auto& [number, descriptors] : choices) {
@@ -243,13 +252,17 @@ std::optional<Draft> Asker::count() {
 
 std::optional<Draft> Asker::position() {
   if (scene_.objects.empty()) return std::nullopt;
+  double form = rng_.uniform();
+  if (form > 0.85) return thing_at_place();
+  if (form > 0.72) {
+    if (std::optional<Draft> direction = arrow_direction()) return direction;
+  }
   int64_t index = any_object();
   const Object& object = scene_.objects[static_cast<size_t>(index)];
   std::optional<Reference> it = refer(index, {.place = false});
   if (!it) return std::nullopt;
   Slots slots = {{"it", it->text}};
-  double form = rng_.uniform();
-  if (form < 0.15) {
+  if (form < 0.13) {
     bool across = rng_.chance(0.5);
     Side first = across ? Side::left : Side::top, second = across ? Side::right : Side::bottom;
     bool is_first = is_at(first, object.x, object.y);
@@ -269,7 +282,7 @@ std::optional<Draft> Asker::position() {
   }
   std::optional<Place> place = place_of(object.x, object.y);
   if (!place) return std::nullopt;
-  if (form < 0.3) {
+  if (form < 0.25) {
     bool yes = rng_.chance(0.5);
     auto asked = yes ? *place : static_cast<Place>(rng_.below(num_places));
     if (!yes && asked == *place) return std::nullopt;
@@ -299,7 +312,7 @@ std::optional<Draft> Asker::position() {
 std::optional<Draft> Asker::text_existence() {
   return make(
       "existence", AnswerForm::yes_no,
-      "(Is there (any |some |)(text|writing) (in the (picture|image)|here|)?|Does the (picture|image) "
+      "(Is there (any |some |)(text|writing)( in the (picture|image)| here|)?|Does the (picture|image) "
       "(contain|have|"
       "show) (any |)(text|words|letters|writing)?|Can you see (any |)(text|letters|writing)?|Is (something|"
       "anything) written( in the picture| here|)?|Is there anything to read?)",

@@ -43,6 +43,7 @@ class Asker {
   struct Allowed {
     bool size = true, hue = true, shape = true, place = true, extremes = true;
     bool plain_names = false;  // no synonyms
+    bool needs_shape = false;
   };
   // A phrase that means this object and no other.
   std::optional<Reference> refer(int64_t index, const Allowed& allowed);
@@ -56,6 +57,12 @@ class Asker {
 
   // What an object has, or what it nearly has.
   Descriptor near_descriptor(bool present);
+  std::optional<Draft> check_hue();
+  std::optional<Draft> check_shape();
+  std::optional<Draft> check_count();
+  std::optional<Draft> count_kinds();
+  std::optional<Draft> thing_at_place();
+  std::optional<Draft> arrow_direction();
   std::optional<Draft> background_colour();
   std::optional<Draft> text_colour();
   std::optional<Draft> text_existence();

@@ -82,8 +82,8 @@ std::optional<Draft> Asker::reading() {
         {}, text.text, "read " + key);
   }
   std::string pattern =
-      "(What does (the text|it|the (picture|image)) say?|What is written (here|in the "
-      "(picture|image)|there|)?|Read the "
+      "(What does (the text|it|the (picture|image)) say?|What is written( here| in the (picture|image)| "
+      "there|)?|Read the "
       "text.|What text (is shown|is in the (picture|image)|do you see|can you see)?|What does the text read?|"
       "(Can|Could) you read the text?|(Tell me|Say) what (is written|it says|the text says).|What is the "
       "text?|"

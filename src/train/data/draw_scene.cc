@@ -106,7 +106,10 @@ class Painter {
         canvas_(backdrop(scene, height, width)) {}
 
   Image run() {
-    for (const Object& object : scene_.objects) paint(object);
+    std::vector<Object> objects = scene_.objects;  // where two overlap, the smaller one stays whole
+    std::sort(objects.begin(), objects.end(),
+              [](const Object& a, const Object& b) { return a.radius > b.radius; });
+    for (const Object& object : objects) paint(object);
     for (const Picture& picture : scene_.pictures) paint(picture);
     for (const Text& text : scene_.texts) paint(text);
     return canvas_.image();

@@ -66,7 +66,7 @@ class Sampler {
         y = rng_.uniform(margin(radius), 1 - margin(radius));
       }
       bool free = std::all_of(taken_.begin(), taken_.end(), [&](const Disc& disc) {
-        return std::hypot(disc.x - x, disc.y - y) > 0.96 * (disc.radius + radius) + 0.01;
+        return std::hypot(disc.x - x, disc.y - y) > nearness_ * (disc.radius + radius) + 0.01;
       });
       if (!free) continue;
       taken_.push_back({x, y, radius});
@@ -90,6 +90,7 @@ class Sampler {
     int64_t count = beside_text ? rng_.between(0, std::min<int64_t>(2, most)) : rng_.between(1, most);
     if (!beside_text && count <= 2 && rng_.chance(0.3)) count = rng_.between(1, most);
     on_grid_ = rng_.chance(0.4);
+    if (!beside_text && rng_.chance(0.12)) nearness_ = 0.78;  // some overlap a little
     constexpr std::array<int64_t, 5> pool_sizes = {1, 2, 2, 4, 14};
     std::vector<Shape> shapes = pool<Shape>(num_shapes, rng_.pick(pool_sizes));
     std::vector<Hue> hues = pool<Hue>(num_hues, rng_.pick(pool_sizes));
@@ -229,7 +230,7 @@ class Sampler {
       unit.size_px = 100;
       double em_width = std::max(0.2, ruler.measure(text.text, unit).width / 100);
       constexpr double capital = 0.72;  // height of capital letters in ems
-      double most = 0.86 / em_width * capital;
+      double most = 0.9 / em_width * capital;
       double height = rng_.uniform(0.12, text.text.size() <= 3 ? 0.34 : 0.24);
       text.height = std::min({height, most, count == 2 ? 0.2 : 0.4});
       text.font.size_px = text.height / capital;
@@ -418,6 +419,7 @@ class Sampler {
   Scene scene_;
   bool plain_ = false;
   bool on_grid_ = false;
+  double nearness_ = 0.96;  // of two objects, by the sum of their radii
   std::vector<Disc> taken_;
   std::optional<SceneStyle> scene_style_;
 };

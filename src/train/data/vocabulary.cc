@@ -231,7 +231,15 @@ std::string sample_text(Split split, Rng& rng) {
   double kind = rng.uniform();
   while (true) {
     std::string text;
-    if (kind < 0.5) {
+    if (kind < 0.06) {  // two words
+      const std::string &first = rng.pick(word_table()), &second = rng.pick(word_table());
+      text = first + " " + second;
+      if (text.size() > 8 || split_of_text(first) != split || split_of_text(second) != split) continue;
+      if (rng.chance(0.85)) {
+        std::transform(text.begin(), text.end(), text.begin(),
+                       [](unsigned char c) { return std::toupper(c); });
+      }
+    } else if (kind < 0.5) {
       text = rng.pick(word_table());
       double writing = rng.uniform();
       if (writing < 0.85) {
@@ -245,7 +253,8 @@ std::string sample_text(Split split, Rng& rng) {
     } else {
       text = random_number(rng.between(1, 4), rng);
     }
-    if (text.size() == 1 || split_of_text(text) == split) return text;
+    bool two_words = text.find(' ') != std::string::npos;
+    if (two_words || text.size() == 1 || split_of_text(text) == split) return text;
   }
 }
 
