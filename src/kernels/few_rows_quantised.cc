@@ -17,6 +17,7 @@ HWY_BEFORE_NAMESPACE();
 #endif
 namespace vlm::kernels {
 namespace HWY_NAMESPACE {
+namespace {
 
 // AVX-512 without VNNI works on half vectors: it has no 8-bit sign operation.
 using DFloat = hn::CappedTag<float, HWY_TARGET == HWY_AVX3 ? 8 : 16>;
@@ -252,6 +253,7 @@ void FewRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
   });
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace vlm::kernels
 HWY_AFTER_NAMESPACE();

@@ -17,6 +17,7 @@ HWY_BEFORE_NAMESPACE();
 #endif
 namespace vlm::kernels {
 namespace HWY_NAMESPACE {
+namespace {
 
 using DFloat = hn::CappedTag<float, 16>;
 using DInt = hn::RebindToSigned<DFloat>;
@@ -29,6 +30,7 @@ constexpr int kVectors = static_cast<int>(kTileRows) / kLanes;
 constexpr int kHeight = kLanes == 16 ? 12 : 6;
 
 // How a step multiplies: `kSteps` of them make a group; x and W lie as 32-bit pieces of as many inputs.
+// AddStep adds the products of one piece of x with the pieces of 16 columns.
 #if HWY_TARGET == HWY_AVX3_DL
 
 // Unsigned by signed: 8-bit weights are moved up by 128, and sums start at -128 times the sum of x.
@@ -36,39 +38,45 @@ template <int kBits>
 struct Arithmetic {
   static constexpr int kSteps = 8;
   static constexpr bool kStartsAtSum = kBits == 8;
-  static HWY_INLINE void Add(VInt& sum, VInt w, VInt x) {
-    sum.raw = _mm512_dpbusd_epi32(sum.raw, w.raw, x.raw);
+  static HWY_INLINE void AddStep(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+    sums[0].raw = _mm512_dpbusd_epi32(sums[0].raw, w[0].raw, _mm512_set1_epi32(*x));
   }
 };
 
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
+// 8 bits: both widened to 16, where sums of two products are exact. 4 bits: the 16 products of a group that
+// share 16 bits are at most 15 * 127 each, 30480 together.
 #if HWY_TARGET == HWY_AVX2
-#define VLM_X86(name) _mm256_##name
-#else
-#define VLM_X86(name) _mm512_##name
+// In assembler because 12 sums, 2 vectors of W and 2 temporaries take all 16 registers, which GCC 12 does not
+// manage from intrinsics: it spills half of the sums in the inner loop, which takes 1.6 times as long.
+#define VLM_ADD_STEP(multiply, add)                                                                        \
+  __m256i piece, product;                                                                                  \
+  asm("vpbroadcastd %[x], %[piece]\n\t" multiply " %[piece], %[w0], %[product]\n\t" add                    \
+      " %[product], %[sum0], %[sum0]\n\t" multiply " %[piece], %[w1], %[piece]\n\t" add                    \
+      " %[piece], %[sum1], %[sum1]"                                                                        \
+      : [sum0] "+x"(sums[0].raw), [sum1] "+x"(sums[1].raw), [piece] "=&x"(piece), [product] "=&x"(product) \
+      : [w0] "x"(w[0].raw), [w1] "x"(w[1].raw), [x] "m"(*x))
 #endif
 
 template <int kBits>
-struct Arithmetic;
-
-// 8 bits: both widened to 16, where products of 32-bit pairs are exact.
-template <>
-struct Arithmetic<8> {
-  static constexpr int kSteps = 16;
+struct Arithmetic {
+  static constexpr int kSteps = kBits == 8 ? 16 : 8;
   static constexpr bool kStartsAtSum = false;
-  static HWY_INLINE void Add(VInt& sum, VInt w, VInt x) {
-    sum.raw = VLM_X86(add_epi32)(sum.raw, VLM_X86(madd_epi16)(w.raw, x.raw));
-  }
-};
-
-// 4 bits: the 16 products of a group that share 16 bits are at most 15 * 127 each, 30480 together.
-template <>
-struct Arithmetic<4> {
-  static constexpr int kSteps = 8;
-  static constexpr bool kStartsAtSum = false;
-  static HWY_INLINE void Add(VInt& sum, VInt w, VInt x) {
-    sum.raw = VLM_X86(add_epi16)(sum.raw, VLM_X86(maddubs_epi16)(w.raw, x.raw));
+  static HWY_INLINE void AddStep(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+#if HWY_TARGET == HWY_AVX2
+    if constexpr (kBits == 8) {
+      VLM_ADD_STEP("vpmaddwd", "vpaddd");
+    } else {
+      VLM_ADD_STEP("vpmaddubsw", "vpaddw");
+    }
+#else
+    __m512i piece = _mm512_set1_epi32(*x);
+    if constexpr (kBits == 8)
+      sums[0].raw = _mm512_add_epi32(sums[0].raw, _mm512_madd_epi16(w[0].raw, piece));
+    else
+      sums[0].raw = _mm512_add_epi16(sums[0].raw, _mm512_maddubs_epi16(w[0].raw, piece));
+#endif
   }
 };
 
@@ -78,10 +86,12 @@ template <int kBits>
 struct Arithmetic {
   static constexpr int kSteps = 8;
   static constexpr bool kStartsAtSum = false;
-  static HWY_INLINE void Add(VInt& sum, VInt w, VInt x) {
+  static HWY_INLINE void AddStep(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+    const DInt d;
     for (int byte = 0; byte < 4; ++byte) {
       auto take = [&](VInt v) { return hn::ShiftRight<24>(hn::ShiftLeftSame(v, 24 - 8 * byte)); };
-      sum = hn::Add(sum, hn::Mul(take(w), take(x)));
+      for (int vector = 0; vector < kVectors; ++vector)
+        sums[vector] = hn::Add(sums[vector], hn::Mul(take(w[vector]), take(hn::Set(d, *x))));
     }
   }
 };
@@ -91,8 +101,10 @@ struct Arithmetic {
 // Sums of a group as 32-bit integers.
 template <int kBits>
 HWY_INLINE VInt Finish(VInt sum) {
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  if (kBits == 4) sum.raw = VLM_X86(madd_epi16)(sum.raw, VLM_X86(set1_epi16)(1));
+#if HWY_TARGET == HWY_AVX2
+  if (kBits == 4) sum.raw = _mm256_madd_epi16(sum.raw, _mm256_set1_epi16(1));
+#elif HWY_TARGET == HWY_AVX3
+  if (kBits == 4) sum.raw = _mm512_madd_epi16(sum.raw, _mm512_set1_epi16(1));
 #endif
   return sum;
 }
@@ -192,13 +204,17 @@ struct Kernel {
     const float* x_scales = scales + start;
     const int32_t* x_sums = sums + start;
 
-    VFloat totals[kHeight][kVectors];
+    // AVX2 has no registers left for these; the compiler is told so, or it would spill the sums instead.
+    HWY_ALIGN float total_memory[kHeight * kTileRows];
+    float* totals = total_memory;
+    if (kVectors > 1) asm("" : "+r"(totals) : : "memory");
 #pragma GCC unroll 16
     for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector)
-        totals[row][vector] =
-            target.is_first ? hn::Zero(d) : hn::LoadU(d, target.y + row * target.stride + vector * kLanes);
+        hn::Store(
+            target.is_first ? hn::Zero(d) : hn::LoadU(d, target.y + row * target.stride + vector * kLanes), d,
+            totals + row * kTileRows + vector * kLanes);
 
     for (int64_t group = 0; group < count; ++group) {
       VInt group_sums[kHeight][kVectors];
@@ -214,12 +230,7 @@ struct Kernel {
         for (int vector = 0; vector < kVectors; ++vector)
           w[vector] = hn::Load(d_int, pieces + vector * kLanes);
 #pragma GCC unroll 16
-        for (int row = 0; row < kHeight; ++row) {
-          VInt broadcast = hn::Set(d_int, x_pieces[row]);
-#pragma GCC unroll 16
-          for (int vector = 0; vector < kVectors; ++vector)
-            Arith::Add(group_sums[row][vector], w[vector], broadcast);
-        }
+        for (int row = 0; row < kHeight; ++row) Arith::AddStep(group_sums[row], w, x_pieces + row);
         pieces += kTileRows;
         x_pieces += kHeight;
       }
@@ -232,7 +243,8 @@ struct Kernel {
         for (int row = 0; row < kHeight; ++row) {
           VFloat value = hn::Mul(hn::ConvertTo(d, Finish<kBits>(group_sums[row][vector])), scale);
           if (kMinimums) value = hn::MulAdd(hn::Set(d, static_cast<float>(x_sums[row])), minimum, value);
-          totals[row][vector] = hn::MulAdd(value, hn::Set(d, x_scales[row]), totals[row][vector]);
+          float* total = totals + row * kTileRows + vector * kLanes;
+          hn::Store(hn::MulAdd(value, hn::Set(d, x_scales[row]), hn::Load(d, total)), d, total);
         }
       }
       w_scales += kTileRows;
@@ -250,7 +262,7 @@ struct Kernel {
       }
 #pragma GCC unroll 16
       for (int row = 0; row < kHeight; ++row)
-        hn::StoreU(hn::MulAdd(totals[row][vector], scale, bias), d,
+        hn::StoreU(hn::MulAdd(hn::Load(d, totals + row * kTileRows + vector * kLanes), scale, bias), d,
                    target.y + row * target.stride + vector * kLanes);
     }
   }
@@ -310,10 +322,11 @@ void ManyRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
     Run<4>(product, weight);
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace vlm::kernels
 HWY_AFTER_NAMESPACE();
-#undef VLM_X86
+#undef VLM_ADD_STEP
 
 #if HWY_ONCE
 namespace vlm::kernels {

@@ -19,6 +19,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace vlm::kernels {
 namespace HWY_NAMESPACE {
+namespace {
 
 using DFloat = hn::CappedTag<float, 16>;
 
@@ -94,6 +95,7 @@ void Round(const void* row, Float type, int bits, int64_t groups, const float* s
   }
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace vlm::kernels
 HWY_AFTER_NAMESPACE();

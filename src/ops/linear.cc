@@ -1,27 +1,76 @@
 #include "ops/linear.h"
 
 #include <atomic>
-#include <cstdlib>
-#include <string_view>
+
+#include "kernels/cpu.h"
+#include "kernels/product.h"
+#include "ops/choose.h"
 
 namespace vlm::ops {
 
 struct PackedMatrix {
-  Tensor quants;    // int8 [out, in] or uint8 [out, in / 2]
-  Tensor scales;    // float32 [out, in / group]
-  Tensor minimums;  // float32 [out, in / group] or undefined
+  Tensor blocks;      // uint8; the layout of kernels/quantised.h
+  Tensor row_scales;  // float32
+  kernels::QuantisedMatrix view;
 };
 
 namespace {
 
-constexpr int64_t kGroup = 32;
+using kernels::kGroup;
 
 std::atomic<bool>& kernels_switch() {
-  static std::atomic<bool> enabled = [] {
-    const char* word = std::getenv("VLM_KERNELS");
-    return !(word && std::string_view(word) == "off");
-  }();
+  static std::atomic<bool> enabled = kernels::level_from_environment() != kernels::Level::off;
   return enabled;
+}
+
+std::shared_ptr<PackedMatrix> empty_packed(int bits, bool has_minimums, int64_t out, int64_t in) {
+  auto packed = std::make_shared<PackedMatrix>();
+  kernels::QuantisedMatrix& view = packed->view;
+  view.bits = bits;
+  view.has_minimums = has_minimums;
+  view.out = out;
+  view.in = in;
+  packed->blocks = at::empty({view.blocks_bytes()}, at::kByte);
+  packed->row_scales = at::empty({view.padded_out()}, at::kFloat);
+  view.blocks = packed->blocks.data_ptr<uint8_t>();
+  view.row_scales = packed->row_scales.data_ptr<float>();
+  return packed;
+}
+
+Matrix matrix_of(std::shared_ptr<const PackedMatrix> packed) {
+  Matrix matrix;
+  matrix.out = packed->view.out;
+  matrix.in = packed->view.in;
+  matrix.packed = std::move(packed);
+  return matrix;
+}
+
+kernels::Float float_type(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return kernels::Float::f32;
+    case at::kBFloat16:
+      return kernels::Float::bf16;
+    case at::kHalf:
+      return kernels::Float::f16;
+    default:
+      fail(ErrorKind::internal, "", "a matrix of {}", dtype_name(type));
+  }
+}
+
+// Groups of any length, in float32: value = quant * scale + minimum.
+Tensor dequantise_groups(const Tensor& quants, const Tensor& scales, const Tensor& minimums) {
+  Tensor values = quants;
+  if (quants.scalar_type() == at::kByte)
+    values = at::stack({quants.bitwise_and(15), quants.__rshift__(4)}, 2);
+  int64_t out = scales.size(0), groups = scales.size(1);
+  values = values.to(at::kFloat).reshape({out, groups, -1}) * scales.to(at::kFloat).unsqueeze(2);
+  if (minimums.defined()) values = values + minimums.to(at::kFloat).unsqueeze(2);
+  return values.view({out, -1});
+}
+
+Tensor with_contiguous_rows(const Tensor& tensor) {
+  return tensor.stride(1) == 1 || tensor.size(1) <= 1 ? tensor : tensor.contiguous();
 }
 
 }  // namespace
@@ -42,64 +91,87 @@ Matrix dense_matrix(Tensor weight_OI) {
   return matrix;
 }
 
-Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& minimums) {
-  bool is_int4 = quants.scalar_type() == at::kByte;
-  Matrix matrix;
-  matrix.out = quants.size(0);
-  matrix.in = is_int4 ? quants.size(1) * 2 : quants.size(1);
-  matrix.packed = std::make_shared<const PackedMatrix>(PackedMatrix{quants, scales, minimums});
-  return matrix;
-}
-
 Matrix quantise_matrix(const Tensor& weight_OI, int bits) {
   VLM_SHAPE(weight_OI, kAny, kAny);
   VLM_CHECK(bits == 8 || bits == 4, "{} bits", bits);
-  int64_t out = weight_OI.size(0), in = weight_OI.size(1);
-  VLM_CHECK(in % kGroup == 0, "{} inputs in groups of {}", in, kGroup);
-  Tensor groups = weight_OI.detach().to(at::kFloat).view({out, in / kGroup, kGroup});
-  if (bits == 8) {
-    Tensor scales = groups.abs().amax(2) / 127;
-    Tensor quants = (groups / scales.clamp_min(1e-30).unsqueeze(2)).round().to(at::kChar);
-    return pack_matrix(quants.view({out, in}), scales, Tensor());
-  }
-  Tensor minimums = groups.amin(2);
-  Tensor scales = (groups.amax(2) - minimums) / 15;
-  Tensor quants = ((groups - minimums.unsqueeze(2)) / scales.clamp_min(1e-30).unsqueeze(2))
-                      .round()
-                      .clamp(0, 15)
-                      .to(at::kByte)
-                      .view({out, in / 2, 2});
-  return pack_matrix(quants.select(2, 0).bitwise_or(quants.select(2, 1).__lshift__(4)), scales, minimums);
+  VLM_CHECK(weight_OI.size(1) % kGroup == 0, "{} inputs in groups of {}", weight_OI.size(1), kGroup);
+  auto packed = empty_packed(bits, bits == 4, weight_OI.size(0), weight_OI.size(1));
+  Tensor rows = with_contiguous_rows(weight_OI.detach());
+  kernels::quantise(rows.data_ptr(), float_type(rows.scalar_type()), rows.stride(0), packed->view);
+  return matrix_of(std::move(packed));
+}
+
+Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& minimums) {
+  bool is_int4 = quants.scalar_type() == at::kByte;
+  int64_t out = quants.size(0), in = is_int4 ? quants.size(1) * 2 : quants.size(1);
+  VLM_SHAPE(scales, out, kAny);
+  VLM_CHECK(scales.size(1) > 0 && in % scales.size(1) == 0, "{} inputs in {} groups", in, scales.size(1));
+  if (in % kGroup != 0) return dense_matrix(dequantise_groups(quants, scales, minimums));
+  // Groups of 16 (K-quants of 2, 3 and 6 bits) are rounded again, to 8 bits in groups of 32.
+  if (in / scales.size(1) % kGroup != 0)
+    return quantise_matrix(dequantise_groups(quants, scales, minimums), 8);
+  auto packed = empty_packed(is_int4 ? 4 : 8, minimums.defined(), out, in);
+  Tensor values = quants.contiguous(), scale = scales.to(at::kFloat).contiguous();
+  Tensor minimum = minimums.defined() ? minimums.to(at::kFloat).contiguous() : minimums;
+  kernels::pack_groups(values.data_ptr(), scale.data_ptr<float>(),
+                       minimum.defined() ? minimum.data_ptr<float>() : nullptr, scale.size(1), packed->view);
+  return matrix_of(std::move(packed));
 }
 
 Tensor unpack_matrix(const Matrix& matrix) {
   if (matrix.dense.defined()) return matrix.dense.to(at::kFloat);
-  const PackedMatrix& packed = *matrix.packed;
-  Tensor quants = packed.quants;
-  if (quants.scalar_type() == at::kByte)
-    quants = at::stack({quants.bitwise_and(15), quants.__rshift__(4)}, 2);
-  int64_t groups = packed.scales.size(1);
-  Tensor values = quants.to(at::kFloat).view({matrix.out, groups, matrix.in / groups}) *
-                  packed.scales.to(at::kFloat).unsqueeze(2);
-  if (packed.minimums.defined()) values = values + packed.minimums.to(at::kFloat).unsqueeze(2);
-  return values.view({matrix.out, matrix.in});
+  Tensor weights = at::empty({matrix.out, matrix.in}, at::kFloat);
+  kernels::dequantise(matrix.packed->view, weights.data_ptr<float>());
+  return weights;
 }
 
 std::array<Tensor, 3> groups_of(const Matrix& matrix) {
   VLM_CHECK(matrix.packed != nullptr, "not a quantised matrix");
-  return {matrix.packed->quants, matrix.packed->scales, matrix.packed->minimums};
+  const kernels::QuantisedMatrix& view = matrix.packed->view;
+  Tensor quants = view.bits == 8 ? at::empty({view.out, view.in}, at::kChar)
+                                 : at::empty({view.out, view.in / 2}, at::kByte);
+  Tensor scales = at::empty({view.out, view.groups()}, at::kFloat);
+  Tensor minimums = view.has_minimums ? at::empty_like(scales) : Tensor();
+  kernels::unpack_groups(view, quants.data_ptr(), scales.data_ptr<float>(),
+                         minimums.defined() ? minimums.data_ptr<float>() : nullptr);
+  return {quants, scales, minimums};
 }
 
 int64_t matrix_bytes(const Matrix& matrix) {
-  auto bytes = [](const Tensor& tensor) {
-    return tensor.defined() ? tensor.numel() * static_cast<int64_t>(tensor.element_size()) : 0;
-  };
-  if (!matrix.packed) return bytes(matrix.dense);
-  return bytes(matrix.packed->quants) + bytes(matrix.packed->scales) + bytes(matrix.packed->minimums);
+  const Tensor& dense = matrix.dense;
+  if (dense.defined()) return dense.numel() * static_cast<int64_t>(dense.element_size());
+  return matrix.packed->blocks.numel() + matrix.packed->row_scales.numel() * 4;
 }
 
 Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
-  return at::linear(x, unpack_matrix(weight), bias);
+  bool is_float = weight.dense.defined() && weight.dense.scalar_type() == at::kFloat;
+  int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
+  bool is_few = rows <= kernels::kFewRows;
+  if (!use_kernel({x, bias, weight.dense.requires_grad() ? weight.dense : Tensor()}) || rows == 0 ||
+      (is_float && !is_few))
+    return at::linear(x, unpack_matrix(weight), bias);
+
+  VLM_CHECK(x.size(-1) == weight.in, "x is {}, the matrix has {} inputs", describe(x), weight.in);
+  if (bias.defined()) VLM_SHAPE(bias, weight.out);
+  Tensor flat = with_contiguous_rows(x.reshape({rows, weight.in}));
+  Shape shape = x.sizes().vec();
+  shape.back() = weight.out;
+  Tensor y = at::empty(shape, at::kFloat), offset = bias.defined() ? bias.contiguous() : bias;
+  kernels::Product product{flat.data_ptr<float>(),
+                           flat.stride(0),
+                           y.data_ptr<float>(),
+                           weight.out,
+                           rows,
+                           offset.defined() ? offset.data_ptr<float>() : nullptr};
+  if (weight.packed) {
+    (is_few ? kernels::few_rows_quantised : kernels::many_rows_quantised)(product, weight.packed->view);
+  } else {
+    Tensor dense = with_contiguous_rows(weight.dense);
+    kernels::DenseMatrix matrix{dense.data_ptr(), float_type(dense.scalar_type()), weight.out, weight.in,
+                                dense.stride(0)};
+    (is_few ? kernels::few_rows_dense : kernels::many_rows_dense)(product, matrix);
+  }
+  return y;
 }
 
 }  // namespace vlm::ops
