@@ -155,20 +155,24 @@ Value filter_truncate(Interpreter& interpreter, const Value& value, const Argume
 
 Value filter_urlencode(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   Parameters given(interpreter, "urlencode", arguments, {});
-  auto encoded = [&](const Value& part, std::string_view safe) {
+  auto encoded = [&](const Value& part, bool in_query) {
+    std::string_view plain = in_query ? "_.-~" : "_.-~/";
     std::string out;
     for (char letter : interpreter.text_of(part)) {
-      bool is_plain =
-          std::isalnum(static_cast<unsigned char>(letter)) || safe.find(letter) != std::string_view::npos;
-      out += is_plain ? std::string(1, letter) : fmt::format("%{:02X}", static_cast<unsigned char>(letter));
+      if (std::isalnum(static_cast<unsigned char>(letter)) || plain.find(letter) != std::string_view::npos)
+        out += letter;
+      else if (in_query && letter == ' ')
+        out += '+';
+      else
+        out += fmt::format("%{:02X}", static_cast<unsigned char>(letter));
     }
     return out;
   };
   const Dict* dict = value.as_dict();
-  if (dict == nullptr) return Value(encoded(value, "_.-~/"));
+  if (dict == nullptr) return Value(encoded(value, false));
   std::string out;
   for (const auto& [key, item] : dict->entries)
-    out += (out.empty() ? "" : "&") + encoded(key, "_.-~") + "=" + encoded(item, "_.-~");
+    out += (out.empty() ? "" : "&") + encoded(key, true) + "=" + encoded(item, true);
   return Value(std::move(out));
 }
 

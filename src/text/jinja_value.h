@@ -23,7 +23,7 @@ struct LoopState;
 
 // Work and memory that one rendering may use.
 struct Limits {
-  int64_t steps = 20'000'000;
+  int64_t steps = 10'000'000;
   int64_t text_bytes = int64_t{1} << 26;  // of the output and of each string on the way
 };
 
