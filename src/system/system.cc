@@ -65,12 +65,12 @@ const System& system_of(const Checkpoint& checkpoint) {
        checkpoint.config.find("model_type").dump());
 }
 
-LoadedModel bind(Checkpoint checkpoint, const WeightsOptions& options, const std::string& slug) {
+LoadedModel bind_model(Checkpoint checkpoint, const WeightsOptions& options, const std::string& slug) {
   const System& system = slug.empty() ? system_of(checkpoint) : find_system(slug);
   return bind_to(std::move(checkpoint), system, options);
 }
 
-LoadedModel bind_random(Checkpoint checkpoint, uint64_t seed, const WeightsOptions& options,
+LoadedModel bind_random_model(Checkpoint checkpoint, uint64_t seed, const WeightsOptions& options,
                         const std::string& slug) {
   checkpoint.source = random_source(seed);
   const System& system = slug.empty() ? system_of(checkpoint) : find_system(slug);

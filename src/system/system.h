@@ -28,6 +28,7 @@ struct MediaInput {
   Tensor pixel_values;                  // [n, 3, H, W]: n views of one picture
   std::map<std::string, Tensor> extra;  // "image_sizes", ... by FORMAT.md's names
   ContentHash key;                      // of the tensors' contents: equal keys have equal features
+  int64_t begin = 0;                    // where its first placeholder stands in Prompt::ids
 };
 
 // What prepare() makes of a request.
@@ -83,7 +84,7 @@ class ImageEmbedder {
 class Embedder : public ImageEmbedder {
  public:
   virtual Tensor prepare_texts(
-      const std::vector<std::string>& texts) const = 0;        // ids int64 [B, T], padded as the reference pads
+      const std::vector<std::string>& texts) const = 0;  // ids int64 [B, T], padded as the reference pads
   virtual Tensor embed_texts(const Tensor& ids_BT) const = 0;  // [B, D], L2-normalised
   virtual Tensor logits_per_image(const Tensor& image_ID,
                                   const Tensor& text_TD) const = 0;  // [I, T], scale and bias applied
@@ -149,9 +150,9 @@ struct LoadedModel {
 };
 // Binds the checkpoint's tensors to the system that accepts it, or to `slug`; everything that does not fit is
 // one error.
-LoadedModel bind(Checkpoint checkpoint, const WeightsOptions& options, const std::string& slug = "");
+LoadedModel bind_model(Checkpoint checkpoint, const WeightsOptions& options, const std::string& slug = "");
 // A complete checkpoint of random values for a config (tests, training from scratch).
-LoadedModel bind_random(Checkpoint checkpoint, uint64_t seed, const WeightsOptions& options,
+LoadedModel bind_random_model(Checkpoint checkpoint, uint64_t seed, const WeightsOptions& options,
                         const std::string& slug = "");
 
 }  // namespace vlm

@@ -17,6 +17,8 @@ void expand_placeholder(Prompt& prompt, int64_t placeholder, const std::vector<i
     if (is_placeholder && next >= counts.size())
       fail(ErrorKind::bad_request, "put one placeholder for each picture into the prompt",
            "the prompt has more image placeholders than the {} pictures given", counts.size());
+    if (is_placeholder && next < prompt.media.size())
+      prompt.media[next].begin = static_cast<int64_t>(ids.size());
     int64_t copies = is_placeholder ? counts[next++] : 1;
     ids.insert(ids.end(), static_cast<size_t>(copies), prompt.ids[at]);
     if (!prompt.labels.empty())

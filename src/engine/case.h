@@ -1,0 +1,35 @@
+// A reference case as data: what to run, what to expect (docs/reference-cases.md).
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "system/request.h"
+#include "weights/source.h"
+
+namespace vlm {
+
+struct ReferenceCase {
+  std::filesystem::path folder;
+  std::string system, task;
+  Request request;                 // of generate and train cases of chat-like systems
+  std::vector<std::string> texts;  // of dual encoders
+  int64_t max_new_tokens = 0;
+  struct Check {
+    std::string tensor;
+    bool exact = false;
+    double atol = 0, rtol = 0;
+  };
+  std::vector<Check> checks;
+  std::optional<std::string> rendered_prompt;
+  std::shared_ptr<const TensorSource> expected;
+
+  // Throws bad_request or bad_checkpoint for what is no case, naming file and key.
+  static ReferenceCase read(const std::filesystem::path& folder);
+};
+
+}  // namespace vlm

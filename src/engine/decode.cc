@@ -1,0 +1,121 @@
+#include "engine/decode.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace vlm {
+
+namespace {
+
+class Stopwatch {
+ public:
+  double lap() {
+    auto now = std::chrono::steady_clock::now();
+    double seconds = std::chrono::duration<double>(now - start_).count();
+    start_ = now;
+    return seconds;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+bool is_in(const std::vector<int64_t>& ids, int64_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+}  // namespace
+
+int64_t pick_greedy(std::span<float> logits, std::span<const int64_t>) {
+  return std::max_element(logits.begin(), logits.end()) - logits.begin();
+}
+
+std::vector<Tensor> encode_media(const Generator& generator, const Prompt& prompt, FeatureCache* cache,
+                                 DecodeTimes& times) {
+  std::vector<Tensor> features;
+  for (const MediaInput& media : prompt.media) {
+    std::optional<Tensor> known = cache ? cache->find(media.key) : std::nullopt;
+    if (known) {
+      ++times.images_reused;
+    } else {
+      known = generator.encode(media);
+      ++times.images_encoded;
+      if (cache) cache->insert(media.key, *known);
+    }
+    features.push_back(*known);
+  }
+  return features;
+}
+
+void keep_common_prefix(Memory& memory, const Prompt& prompt) {
+  size_t limit = prompt.ids.empty() ? 0 : prompt.ids.size() - 1;
+  // Placeholders of different pictures are the same ids: the prefix ends before the first picture that
+  // differs.
+  for (size_t idx = 0; idx < std::max(memory.media.size(), prompt.media.size()); ++idx) {
+    bool is_same = idx < memory.media.size() && idx < prompt.media.size() &&
+                   memory.media[idx].key == prompt.media[idx].key;
+    if (is_same) continue;
+    if (idx < memory.media.size()) limit = std::min(limit, static_cast<size_t>(memory.media[idx].begin));
+    if (idx < prompt.media.size()) limit = std::min(limit, static_cast<size_t>(prompt.media[idx].begin));
+    break;
+  }
+  size_t common = 0;
+  while (common < limit && common < memory.ids.size() && memory.ids[common] == prompt.ids[common]) ++common;
+  memory.ids.resize(common);
+  memory.media = prompt.media;
+  memory.sequence.cache.truncate(static_cast<int64_t>(common));
+}
+
+DecodeResult decode(const Generator& generator, const Prompt& prompt, Memory& memory, FeatureCache* cache,
+                    const DecodeOptions& options) {
+  at::NoGradGuard no_grad;
+  DecodeResult result;
+  int64_t num_prompt = static_cast<int64_t>(prompt.ids.size()), context = generator.max_positions();
+  if (num_prompt == 0) fail(ErrorKind::bad_request, "give a question", "the prompt is empty");
+  if (num_prompt >= context)
+    fail(ErrorKind::bad_request, "shorten the text or give fewer pictures",
+         "the prompt takes {} tokens, this model's context is {}", num_prompt, context);
+  auto cancelled = [&] { return options.cancel && options.cancel->load(std::memory_order_relaxed); };
+
+  Stopwatch watch;
+  keep_common_prefix(memory, prompt);
+  result.times.tokens_prompt = num_prompt;
+  result.times.tokens_reused = static_cast<int64_t>(memory.ids.size());
+  std::vector<Tensor> features = encode_media(generator, prompt, cache, result.times);
+  result.times.encode = watch.lap();
+  Tensor logits = generator.prefill(prompt, features, memory.sequence, /*all_rows=*/false);
+  memory.ids = prompt.ids;
+  result.times.prefill = watch.lap();
+
+  auto pick = options.pick ? options.pick : pick_greedy;
+  for (;;) {
+    if (cancelled()) {
+      result.finish = Finish::cancelled;
+      break;
+    }
+    if (static_cast<int64_t>(result.ids.size()) >= options.max_new_tokens) break;
+    Tensor row = logits.slice(0, -1).contiguous();
+    int64_t id = pick({row.data_ptr<float>(), static_cast<size_t>(row.numel())}, result.ids);
+    if (is_in(options.eos_ids, id)) {
+      result.finish = Finish::eos;
+      break;
+    }
+    result.ids.push_back(id);
+    if (options.on_id && !options.on_id(id)) {
+      result.finish = Finish::stopped;
+      break;
+    }
+    if (static_cast<int64_t>(memory.ids.size()) + 1 >= context) {
+      result.finish = Finish::context_full;
+      break;
+    }
+    if (static_cast<int64_t>(result.ids.size()) >= options.max_new_tokens) break;
+    logits = generator.extend({{{id}, &memory.sequence}});
+    memory.ids.push_back(id);
+  }
+  result.times.decode = watch.lap();
+  result.times.tokens_generated = static_cast<int64_t>(result.ids.size());
+  return result;
+}
+
+}  // namespace vlm

@@ -1,0 +1,60 @@
+// The loop from a prompt to new tokens: encode media, prefill what is new, decode one by one.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "engine/feature_cache.h"
+#include "system/system.h"
+
+namespace vlm {
+
+// What a sequence holds between requests: kept so that a chat's next turn runs only what is new.
+struct Memory {
+  Sequence sequence;
+  std::vector<int64_t> ids;       // whose keys and values lie in the cache
+  std::vector<MediaInput> media;  // of those ids
+};
+
+struct DecodeTimes {  // seconds
+  double encode = 0, prefill = 0, decode = 0;
+  int64_t tokens_prompt = 0;  // of the whole prompt
+  int64_t tokens_reused = 0;  // of those, already in memory
+  int64_t tokens_generated = 0;
+  int64_t images_encoded = 0, images_reused = 0;
+};
+
+struct DecodeOptions {
+  int64_t max_new_tokens = 512;
+  std::vector<int64_t> eos_ids;  // an id of these ends the answer; it is not handed on
+  // Picks the next id from logits over the vocabulary; `generated` are the ids so far.
+  std::function<int64_t(std::span<float> logits, std::span<const int64_t> generated)> pick;
+  // Called for every id; false ends the answer.
+  std::function<bool(int64_t id)> on_id;
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+enum class Finish { eos, length, stopped, cancelled, context_full };
+
+struct DecodeResult {
+  std::vector<int64_t> ids;
+  Finish finish = Finish::length;
+  DecodeTimes times;
+};
+
+int64_t pick_greedy(std::span<float> logits, std::span<const int64_t> generated);
+
+// Features of all media of a prompt, in order; cached ones are not computed again. `cache` may be null.
+std::vector<Tensor> encode_media(const Generator& generator, const Prompt& prompt, FeatureCache* cache,
+                                 DecodeTimes& times);
+
+// Cuts `memory` back to what it shares with the prompt; at least the prompt's last token is left to run.
+void keep_common_prefix(Memory& memory, const Prompt& prompt);
+
+// Throws bad_request when the prompt does not fit the model's context.
+DecodeResult decode(const Generator& generator, const Prompt& prompt, Memory& memory, FeatureCache* cache,
+                    const DecodeOptions& options);
+
+}  // namespace vlm
