@@ -1,5 +1,8 @@
 #include "ops/activation.h"
 
+#include "kernels/elementwise.h"
+#include "ops/choose.h"
+
 namespace vlm {
 
 Act act_from(const std::string& word, const std::string& key) {
@@ -18,7 +21,10 @@ Act act_from(const std::string& word, const std::string& key) {
 
 namespace ops {
 
-Tensor activate(const Tensor& x, Act act) {
+namespace {
+
+// The definition.
+Tensor activate_plain(const Tensor& x, Act act) {
   switch (act) {
     case Act::identity:
       return x;
@@ -36,6 +42,58 @@ Tensor activate(const Tensor& x, Act act) {
       return x * at::sigmoid(x * 1.702);
   }
   return x;
+}
+
+kernels::Function function_of(Act act) {
+  switch (act) {
+    case Act::identity:
+      return kernels::Function::identity;
+    case Act::relu:
+      return kernels::Function::relu;
+    case Act::silu:
+      return kernels::Function::silu;
+    case Act::tanh:
+      return kernels::Function::tanh;
+    case Act::gelu_erf:
+      return kernels::Function::gelu_erf;
+    case Act::gelu_tanh:
+      return kernels::Function::gelu_tanh;
+    case Act::gelu_quick:
+      return kernels::Function::gelu_quick;
+  }
+  return kernels::Function::identity;
+}
+
+// Halves of a fused projection are rows with gaps.
+bool has_rows(const Tensor& x) {
+  return x.is_contiguous() || (x.dim() == 2 && x.stride(1) == 1);
+}
+int64_t row_stride(const Tensor& x) {
+  return x.is_contiguous() ? x.size(-1) : x.stride(0);
+}
+
+Tensor apply(const Tensor& x, const Tensor& factor, Act act) {
+  Tensor y = at::empty(x.sizes(), x.options());
+  int64_t width = x.size(-1);
+  kernels::apply(function_of(act), x.data_ptr<float>(), row_stride(x),
+                 factor.defined() ? factor.data_ptr<float>() : nullptr,
+                 factor.defined() ? row_stride(factor) : 0, y.data_ptr<float>(), x.numel() / width, width);
+  return y;
+}
+
+}  // namespace
+
+Tensor activate(const Tensor& x, Act act) {
+  if (act == Act::identity || !use_kernel({x}) || x.dim() == 0 || x.numel() == 0 || !has_rows(x))
+    return activate_plain(x, act);
+  return apply(x, Tensor(), act);
+}
+
+Tensor gated(const Tensor& gate, const Tensor& up, Act act) {
+  if (!use_kernel({gate, up}) || gate.dim() == 0 || gate.numel() == 0 || gate.sizes() != up.sizes() ||
+      !has_rows(gate) || !has_rows(up))
+    return activate_plain(gate, act) * up;
+  return apply(gate, up, act);
 }
 
 }  // namespace ops

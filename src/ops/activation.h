@@ -14,6 +14,8 @@ Act act_from(const std::string& word, const std::string& key);
 
 namespace ops {
 Tensor activate(const Tensor& x, Act act);
-}
+// activate(gate, act) * up, in one pass: the inner product of gated feed-forward layers.
+Tensor gated(const Tensor& gate, const Tensor& up, Act act);
+}  // namespace ops
 
 }  // namespace vlm

@@ -1,8 +1,14 @@
 #include "ops/rope.h"
 
+#include "kernels/rope.h"
+#include "ops/choose.h"
+
 namespace vlm::ops {
 
-Tensor rope(const Tensor& x_TAE, const Tensor& cos_TR, const Tensor& sin_TR) {
+namespace {
+
+// The definition.
+Tensor rope_plain(const Tensor& x_TAE, const Tensor& cos_TR, const Tensor& sin_TR) {
   int64_t half = cos_TR.size(1);
   Tensor cos = cos_TR.unsqueeze(1);  // the same for every head
   Tensor sin = sin_TR.unsqueeze(1);
@@ -11,6 +17,21 @@ Tensor rope(const Tensor& x_TAE, const Tensor& cos_TR, const Tensor& sin_TR) {
   std::vector<Tensor> pieces{first * cos - second * sin, second * cos + first * sin};
   if (x_TAE.size(2) > 2 * half) pieces.push_back(x_TAE.narrow(2, 2 * half, x_TAE.size(2) - 2 * half));
   return at::cat(pieces, 2);
+}
+
+}  // namespace
+
+Tensor rope(const Tensor& x_TAE, const Tensor& cos_TR, const Tensor& sin_TR) {
+  VLM_SHAPE(sin_TR, x_TAE.size(0), cos_TR.size(1));
+  VLM_SHAPE(cos_TR, x_TAE.size(0), sin_TR.size(1));
+  VLM_CHECK(cos_TR.size(1) * 2 <= x_TAE.size(2), "{} angles for heads of {}", cos_TR.size(1), x_TAE.size(2));
+  if (!use_kernel({x_TAE, cos_TR, sin_TR}) || x_TAE.stride(2) != 1) return rope_plain(x_TAE, cos_TR, sin_TR);
+  Tensor cos = cos_TR.contiguous(), sin = sin_TR.contiguous();
+  Tensor y = at::empty(x_TAE.sizes(), x_TAE.options());
+  kernels::rope({x_TAE.data_ptr<float>(), x_TAE.stride(0), x_TAE.stride(1), cos.data_ptr<float>(),
+                 sin.data_ptr<float>(), y.data_ptr<float>(), x_TAE.size(0), x_TAE.size(1), x_TAE.size(2),
+                 cos.size(1)});
+  return y;
 }
 
 }  // namespace vlm::ops

@@ -1,0 +1,105 @@
+#include "kernels/elementwise.h"
+
+#include "base/parallel.h"
+#include "kernels/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/elementwise.cc"
+#include "hwy/foreach_target.h"
+//
+#include "hwy/highway.h"
+#include "kernels/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vlm::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+using DFloat = hn::CappedTag<float, 16>;
+using VFloat = hn::Vec<DFloat>;
+
+template <Function kFunction>
+HWY_INLINE VFloat Evaluate(VFloat x) {
+  const DFloat d;
+  if constexpr (kFunction == Function::relu) return hn::Max(x, hn::Zero(d));
+  if constexpr (kFunction == Function::silu) return hn::Mul(x, Sigmoid(d, x));
+  if constexpr (kFunction == Function::tanh) return Tanh(d, x);
+  if constexpr (kFunction == Function::gelu_quick)
+    return hn::Mul(x, Sigmoid(d, hn::Mul(x, hn::Set(d, 1.702f))));
+  if constexpr (kFunction == Function::gelu_erf || kFunction == Function::gelu_tanh) {
+    VFloat inner;
+    if constexpr (kFunction == Function::gelu_erf) {
+      inner = Erf(d, hn::Mul(x, hn::Set(d, 0.70710678f)));
+    } else {
+      VFloat cubic = hn::MulAdd(hn::Mul(hn::Mul(x, x), x), hn::Set(d, 0.044715f), x);
+      inner = Tanh(d, hn::Mul(cubic, hn::Set(d, 0.79788456f)));
+    }
+    VFloat half = hn::Mul(x, hn::Set(d, 0.5f));
+    return hn::MulAdd(half, inner, half);
+  }
+  return x;
+}
+
+template <Function kFunction>
+void Row(const float* x, const float* factor, float* y, int64_t width) {
+  const DFloat d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t col = 0;
+  for (; col + lanes <= width; col += lanes) {
+    VFloat value = Evaluate<kFunction>(hn::LoadU(d, x + col));
+    if (factor) value = hn::Mul(value, hn::LoadU(d, factor + col));
+    hn::StoreU(value, d, y + col);
+  }
+  HWY_ALIGN float last[HWY_MAX_BYTES / 4] = {};
+  for (int64_t idx = col; idx < width; ++idx) last[idx - col] = x[idx];
+  if (col < width) hn::Store(Evaluate<kFunction>(hn::Load(d, last)), d, last);
+  for (; col < width; ++col) y[col] = last[col % lanes] * (factor ? factor[col] : 1.0f);
+}
+
+void ApplyRow(Function function, const float* x, const float* factor, float* y, int64_t width) {
+  switch (function) {
+    case Function::identity:
+      return Row<Function::identity>(x, factor, y, width);
+    case Function::relu:
+      return Row<Function::relu>(x, factor, y, width);
+    case Function::silu:
+      return Row<Function::silu>(x, factor, y, width);
+    case Function::tanh:
+      return Row<Function::tanh>(x, factor, y, width);
+    case Function::gelu_erf:
+      return Row<Function::gelu_erf>(x, factor, y, width);
+    case Function::gelu_tanh:
+      return Row<Function::gelu_tanh>(x, factor, y, width);
+    case Function::gelu_quick:
+      return Row<Function::gelu_quick>(x, factor, y, width);
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace vlm::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace vlm::kernels {
+
+HWY_EXPORT(ApplyRow);
+
+void apply(Function function, const float* x, int64_t x_stride, const float* factor, int64_t factor_stride,
+           float* y, int64_t rows, int64_t width) {
+  // Pieces of up to 4096 elements: a single long row is shared out as well.
+  constexpr int64_t kPiece = 4096;
+  const int64_t pieces = (width + kPiece - 1) / kPiece;
+  parallel_for(0, rows * pieces, 1 + 4 * kPiece / (width < kPiece ? width + 1 : kPiece),
+               [&](int64_t first, int64_t last) {
+                 for (int64_t task = first; task < last; ++task) {
+                   int64_t row = task / pieces, col = task % pieces * kPiece;
+                   HWY_DYNAMIC_DISPATCH(ApplyRow)
+                   (function, x + row * x_stride + col, factor ? factor + row * factor_stride + col : nullptr,
+                    y + row * width + col, col + kPiece < width ? kPiece : width - col);
+                 }
+               });
+}
+
+}  // namespace vlm::kernels
+#endif
