@@ -359,6 +359,7 @@ Descriptor Asker::near_descriptor(bool present) {
 std::optional<Draft> Asker::existence() {
   if (rng_.chance(scene_.texts.empty() ? 0.06 : 0.25)) return text_existence();
   if (scene_.objects.empty()) return std::nullopt;
+  if (rng_.chance(0.08)) return absent();
   // Tries until something exists, or does not, as chance wants: most of what comes to mind does not.
   bool yes = rng_.chance(0.5);
   for (int attempt = 0; attempt < 8; ++attempt) {

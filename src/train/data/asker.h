@@ -57,6 +57,8 @@ class Asker {
 
   // What an object has, or what it nearly has.
   Descriptor near_descriptor(bool present);
+  // About what is not there.
+  std::optional<Draft> absent();
   std::optional<Draft> check_hue();
   std::optional<Draft> check_shape();
   std::optional<Draft> check_count();

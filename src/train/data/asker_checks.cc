@@ -20,6 +20,21 @@ T another(T value, int64_t count, Rng& rng) {
 
 }  // namespace
 
+std::optional<Draft> Asker::absent() {
+  Descriptor descriptor;
+  descriptor.shape = static_cast<Shape>(rng_.below(num_shapes));
+  if (rng_.chance(0.4)) descriptor.hue = static_cast<Hue>(rng_.below(num_hues));
+  if (matcher_.count(descriptor) != 0) return std::nullopt;
+  std::string it = noun(descriptor, false, true);
+  return make("existence", AnswerForm::word,
+              descriptor.hue
+                  ? "(Where is the {it}?|How (big|large) is the {it}?|What size is the {it}?|"
+                    "(Tell me|Say) where the {it} is.)"
+                  : "(What colo(u|)r is the {it}?|What is the colo(u|)r of the {it}?|Where is the {it}?|"
+                    "How (big|large) is the {it}?|(Tell me|Name) the colo(u|)r of the {it}.)",
+              {{"it", it}}, "There is no " + it + ".", "absent " + descriptor.key());
+}
+
 std::optional<Draft> Asker::check_hue() {
   int64_t index = any_object();
   Hue own = scene_.objects[static_cast<size_t>(index)].hue;

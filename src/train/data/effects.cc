@@ -38,18 +38,21 @@ const Block& cosines() {  // [frequency, position], orthonormal
   return table;
 }
 
-// rows <- a rows^T, so that two calls transform both axes.
+// Transforms the rows and exchanges them with the columns, so that two calls transform both axes.
 Block transform(const Block& values, bool inverse) {
-  const Block& table = cosines();
+  static const Block forward = [] {
+    Block result{};
+    for (size_t i = 0; i < 64; ++i) result[i % 8 * 8 + i / 8] = cosines()[i];
+    return result;
+  }();
+  const Block& table = inverse ? cosines() : forward;  // [from, to]
   Block result{};
   for (size_t row = 0; row < 8; ++row) {
-    for (size_t k = 0; k < 8; ++k) {
-      float sum = 0;
-      for (size_t n = 0; n < 8; ++n) {
-        sum += values[row * 8 + n] * (inverse ? table[n * 8 + k] : table[k * 8 + n]);
-      }
-      result[k * 8 + row] = sum;
+    std::array<float, 8> sums{};
+    for (size_t from = 0; from < 8; ++from) {
+      for (size_t to = 0; to < 8; ++to) sums[to] += values[row * 8 + from] * table[from * 8 + to];
     }
+    for (size_t to = 0; to < 8; ++to) result[to * 8 + row] = sums[to];
   }
   return result;
 }
@@ -64,7 +67,7 @@ void compress_plane(std::vector<float>& plane, int64_t height, int64_t width, co
       Block block{};
       for (int64_t i = 0; i < 64; ++i) block[static_cast<size_t>(i)] = pixel(i);
       block = transform(transform(block, false), false);
-      for (size_t i = 0; i < 64; ++i) block[i] = std::round(block[i] / steps[i]) * steps[i];
+      for (size_t i = 0; i < 64; ++i) block[i] = std::nearbyintf(block[i] / steps[i]) * steps[i];
       block = transform(transform(block, true), true);
       for (int64_t i = 0; i < 64; ++i) {
         if (top + i / 8 < height && left + i % 8 < width) pixel(i) = block[static_cast<size_t>(i)];

@@ -119,6 +119,10 @@ std::optional<int64_t> Matcher::count(const Descriptor& descriptor) const {
     if (descriptor.hue && *descriptor.hue != panel.hue) continue;
     return std::nullopt;
   }
+  // Whether letters are "a red thing" is for philosophers.
+  for (const Text& text : scene_.texts) {
+    if (!descriptor.shape && descriptor.hue == text.hue) return std::nullopt;
+  }
   return found;
 }
 

@@ -91,10 +91,10 @@ class Sampler {
     if (!beside_text && count <= 2 && rng_.chance(0.3)) count = rng_.between(1, most);
     on_grid_ = rng_.chance(0.4);
     if (!beside_text && rng_.chance(0.12)) nearness_ = 0.78;  // some overlap a little
-    constexpr std::array<int64_t, 5> pool_sizes = {1, 2, 2, 4, 14};
+    constexpr std::array<int64_t, 5> pool_sizes = {1, 2, 3, 14, 14};
     std::vector<Shape> shapes = pool<Shape>(num_shapes, rng_.pick(pool_sizes));
     std::vector<Hue> hues = pool<Hue>(num_hues, rng_.pick(pool_sizes));
-    bool free_sizes = rng_.chance(0.25);
+    bool free_sizes = rng_.chance(0.33);
     std::optional<double> same_radius;
     if (rng_.chance(0.15)) same_radius = rng_.uniform(0.09, count <= 4 ? 0.17 : 0.13);
 
