@@ -44,6 +44,7 @@ class Json {
   // The key must be absent, null or equal to `value`: for options that no published checkpoint sets
   // otherwise.
   void require(std::string_view key, std::string_view value) const;
+  void require(std::string_view key, const char* value) const { require(key, std::string_view(value)); }
   void require(std::string_view key, bool value) const;
   void ignore(std::initializer_list<std::string_view> keys) const;  // known to have no effect here
   void ignore_all() const;                                          // this object and all below it
