@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <set>
 
 #include "train/data/asker.h"
 
@@ -29,6 +30,14 @@ std::string joined(const std::vector<std::string>& parts) {
     result += parts[i];
   }
   return result;
+}
+
+// "a cat", but "scissors" and "bread".
+std::string some_emoji(const std::string& name) {
+  static const std::set<std::string> bare = {
+      "grapes",   "cherries",  "fries", "glasses", "jeans",  "scissors", "bread", "cheese",   "corn",
+      "broccoli", "chocolate", "wine",  "beer",    "coffee", "fire",     "dice",  "ice cream"};
+  return bare.contains(name) ? name : with_article(name);
 }
 
 std::string sentence(std::string text) {
@@ -167,7 +176,7 @@ std::optional<Draft> Asker::emoji() {
                 "(show|contain) {a}?"
                 "|Is {a} (shown|visible)?" +
                     std::string(alone ? "|Is (this|it) {a}?)" : ")"),
-                {{"a", with_article(asked)}}, yes ? "yes" : "no", "is there");
+                {{"a", some_emoji(asked)}}, yes ? "yes" : "no", "is there");
   }
   if (alone) {
     if (form < 0.4) {
@@ -175,12 +184,12 @@ std::optional<Draft> Asker::emoji() {
       if (other == own) return std::nullopt;
       bool first = rng_.chance(0.5);
       return make("object", AnswerForm::word, "(Is (this|it) {a} or {b}?|Which is it, {a} or {b}?)",
-                  {{"a", with_article(first ? own : other)}, {"b", with_article(first ? other : own)}}, own,
+                  {{"a", some_emoji(first ? own : other)}, {"b", some_emoji(first ? other : own)}}, own,
                   "either " + other);
     }
     if (form < 0.48) {
       return make("caption", AnswerForm::sentence, caption_pattern, {},
-                  sentence("a picture of " + with_article(own)), "caption");
+                  sentence("a picture of " + some_emoji(own)), "caption");
     }
     return make(
         "object", AnswerForm::word,
