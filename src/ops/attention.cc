@@ -2,6 +2,9 @@
 
 #include <limits>
 
+#include "kernels/attention.h"
+#include "ops/choose.h"
+
 namespace vlm::ops {
 
 namespace {
@@ -17,13 +20,11 @@ Tensor visible(int64_t num_queries, int64_t num_keys, const AttentionArgs& args)
   return seen;
 }
 
-}  // namespace
-
-Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE,
-                 const AttentionArgs& args) {
+// The definition.
+Tensor attention_plain(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE,
+                       const AttentionArgs& args) {
   int64_t batch = q_BTAE.size(0), num_queries = q_BTAE.size(1), num_heads = q_BTAE.size(2);
   int64_t num_keys = k_BSGE.size(1), num_groups = k_BSGE.size(2);
-  VLM_CHECK(num_heads % num_groups == 0, "{} query heads on {} key heads", num_heads, num_groups);
   int64_t repeat = num_heads / num_groups;
 
   // Grouped queries: the heads of one group stand below each other as rows of one product.   B G (rT) E
@@ -47,6 +48,68 @@ Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSG
   return at::matmul(weights, v)  // B G (rT) E -> B T A E
       .view({batch, num_heads, num_queries, v.size(3)})
       .permute({0, 2, 1, 3});
+}
+
+void copy_strides(const Tensor& tensor, int64_t (&strides)[3]) {
+  for (int64_t axis = 0; axis < 3; ++axis) strides[axis] = tensor.stride(axis);
+}
+
+Tensor attention_fused(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionArgs& args) {
+  int64_t batch = q.size(0), num_queries = q.size(1), num_heads = q.size(2), num_keys = k.size(1);
+  kernels::Attention call{};
+  Tensor y = at::empty({batch, num_queries, num_heads, v.size(3)}, q.options());
+  call.q = q.data_ptr<float>();
+  call.k = k.data_ptr<float>();
+  call.v = v.data_ptr<float>();
+  copy_strides(q, call.q_strides);
+  copy_strides(k, call.k_strides);
+  copy_strides(v, call.v_strides);
+  call.y = y.data_ptr<float>();
+  call.batch = batch;
+  call.queries = num_queries;
+  call.keys = num_keys;
+  call.heads = num_heads;
+  call.groups = k.size(2);
+  call.width = q.size(3);
+  call.value_width = v.size(3);
+  call.scale = static_cast<float>(args.scale);
+  call.is_causal = args.is_causal;
+  call.window = args.window;
+  call.prefix = args.prefix;
+  call.softcap = static_cast<float>(args.softcap);
+  Tensor slopes, mask, bias;  // must outlive the call
+  if (args.alibi_slopes.defined()) {
+    slopes = args.alibi_slopes.reshape({num_heads}).contiguous();
+    call.alibi_slopes = slopes.data_ptr<float>();
+  }
+  if (args.key_mask.defined()) {
+    mask = args.key_mask.expand({batch, num_keys}).contiguous();
+    call.key_mask = mask.data_ptr<bool>();
+  }
+  if (args.bias.defined()) {
+    bias = args.bias.expand({batch, num_heads, num_queries, num_keys});
+    if (bias.stride(3) != 1) bias = bias.contiguous();
+    call.bias = bias.data_ptr<float>();
+    copy_strides(bias, call.bias_strides);
+  }
+  kernels::attention(call);
+  return y;
+}
+
+}  // namespace
+
+Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE,
+                 const AttentionArgs& args) {
+  VLM_SHAPE(q_BTAE, kAny, kAny, kAny, kAny);
+  VLM_SHAPE(k_BSGE, q_BTAE.size(0), kAny, kAny, q_BTAE.size(3));
+  VLM_SHAPE(v_BSGE, q_BTAE.size(0), k_BSGE.size(1), k_BSGE.size(2), kAny);
+  VLM_CHECK(k_BSGE.size(2) > 0 && q_BTAE.size(2) % k_BSGE.size(2) == 0, "{} query heads on {} key heads",
+            q_BTAE.size(2), k_BSGE.size(2));
+  bool has_plain_rows = q_BTAE.stride(3) == 1 && k_BSGE.stride(3) == 1 && v_BSGE.stride(3) == 1;
+  if (!has_plain_rows || !use_kernel({q_BTAE, k_BSGE, v_BSGE, args.alibi_slopes, args.bias}) ||
+      (args.key_mask.defined() && args.key_mask.scalar_type() != at::kBool))
+    return attention_plain(q_BTAE, k_BSGE, v_BSGE, args);
+  return attention_fused(q_BTAE, k_BSGE, v_BSGE, args);
 }
 
 }  // namespace vlm::ops

@@ -1,0 +1,123 @@
+#include "ops/attention.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/cpu.h"
+#include "ops/linear.h"
+
+namespace vlm::ops {
+namespace {
+
+struct Sizes {
+  int64_t batch, queries, keys, heads, groups, width, value_width;
+};
+
+// The definition in float64 and the kernel of every instruction set; outputs are about 1.
+void expect_same(const Sizes& sizes, const AttentionArgs& args, float bound = 4e-6f) {
+  at::manual_seed(7);
+  Tensor q = at::randn({sizes.batch, sizes.queries, sizes.heads, sizes.width});
+  Tensor k = at::randn({sizes.batch, sizes.keys, sizes.groups, sizes.width});
+  Tensor v = at::randn({sizes.batch, sizes.keys, sizes.groups, sizes.value_width});
+  AttentionArgs exact = args;
+  if (args.bias.defined()) exact.bias = args.bias.to(at::kDouble);
+  Tensor wanted = attention(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), exact);
+  for (int64_t target : kernels::usable_targets()) {
+    kernels::use_only_target(target);
+    Tensor got = attention(q, k, v, args);
+    ASSERT_EQ(got.sizes(), wanted.sizes());
+    EXPECT_LT((got - wanted).abs().max().item<double>(), bound)
+        << kernels::target_name(target) << ": " << sizes.queries << " queries, " << sizes.keys << " keys, "
+        << sizes.heads << " heads on " << sizes.groups << ", widths " << sizes.width << ", "
+        << sizes.value_width;
+  }
+  kernels::use_only_target(0);
+}
+
+AttentionArgs scaled(int64_t width) {
+  AttentionArgs args;
+  args.scale = 1.0 / std::sqrt(static_cast<double>(width));
+  return args;
+}
+
+const std::vector<Sizes> kSizes = {
+    {1, 1, 1, 1, 1, 8, 8},       {2, 5, 7, 4, 2, 16, 16},   {1, 1, 65, 8, 2, 64, 64},
+    {1, 1, 700, 8, 1, 64, 64},   {3, 64, 64, 2, 2, 72, 72}, {1, 77, 130, 6, 3, 20, 33},
+    {1, 100, 100, 3, 1, 80, 80}, {2, 13, 200, 1, 1, 5, 3},  {1, 49, 64, 12, 12, 32, 16},
+};
+
+TEST(Attention, KernelIsTheDefinition) {
+  for (const Sizes& sizes : kSizes) expect_same(sizes, scaled(sizes.width));
+}
+
+TEST(Attention, KernelIsTheDefinitionWhenCausal) {
+  for (const Sizes& sizes : kSizes) {
+    AttentionArgs args = scaled(sizes.width);
+    args.is_causal = true;
+    if (sizes.queries > sizes.keys) continue;
+    expect_same(sizes, args);
+    args.window = 9;
+    expect_same(sizes, args);
+    args.prefix = 4;
+    expect_same(sizes, args);
+    args.window = 0;
+    args.prefix = 70;
+    expect_same(sizes, args);
+  }
+}
+
+TEST(Attention, KernelIsTheDefinitionWithBiases) {
+  for (const Sizes& sizes : kSizes) {
+    at::manual_seed(8);
+    AttentionArgs args = scaled(sizes.width);
+    args.softcap = 2.5;
+    expect_same(sizes, args);
+    args.softcap = 0;
+    args.alibi_slopes = at::rand({sizes.heads});
+    expect_same(sizes, args, 1e-5f);  // scores of about 100, whose last place is 8e-6
+    args.alibi_slopes = Tensor();
+    args.bias = at::randn({1, sizes.heads, sizes.queries, sizes.keys});
+    expect_same(sizes, args);
+    args.bias = at::randn({sizes.batch, 1, sizes.queries, sizes.keys});
+    expect_same(sizes, args);
+    args.bias = Tensor();
+    args.key_mask = at::rand({sizes.batch, sizes.keys}) > 0.3;
+    args.key_mask.select(1, 0).fill_(true);
+    expect_same(sizes, args);
+  }
+}
+
+TEST(Attention, TakesViewsOfAFusedProjectionAndOfACache) {
+  at::manual_seed(9);
+  Tensor qkv = at::randn({2, 70, 3, 4, 32}), cache = at::randn({2, 200, 4, 32});
+  auto compute = [&](bool enabled) {
+    set_kernels_enabled(enabled);
+    Tensor one = attention(qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2), scaled(32));
+    Tensor two = attention(qkv.select(2, 0), cache.narrow(1, 0, 90), cache.narrow(1, 50, 90), scaled(32));
+    return at::cat({one, two});
+  };
+  Tensor wanted = compute(false), got = compute(true);
+  EXPECT_LT((got - wanted).abs().max().item<float>(), 5e-6);
+}
+
+TEST(Attention, ScoresOfAThousandDoNotOverflow) {
+  Tensor q = at::full({1, 3, 1, 16}, 30.0), k = at::full({1, 5, 1, 16}, 30.0), v = at::ones({1, 5, 1, 16});
+  EXPECT_LT((attention(q, k, v, {}) - 1).abs().max().item<float>(), 1e-6);
+}
+
+TEST(Attention, GradientsFlowThroughTheDefinition) {
+  at::manual_seed(10);
+  Tensor q = at::randn({1, 4, 2, 8}, at::kDouble), k = at::randn({1, 6, 1, 8}, at::kDouble);
+  Tensor v = at::randn({1, 6, 1, 8}, at::kDouble), weight = at::randn({1, 4, 2, 8}, at::kDouble);
+  AttentionArgs args = scaled(8);
+  args.is_causal = true;
+  auto loss = [&](const Tensor& at_q) { return (attention(at_q, k, v, args) * weight).sum(); };
+  Tensor variable = q.clone().requires_grad_(true);
+  loss(variable).backward();
+  Tensor direction = at::randn_like(q);
+  double step = 1e-6;
+  double numeric = (loss(q + direction * step) - loss(q - direction * step)).item<double>() / (2 * step);
+  EXPECT_NEAR((variable.grad() * direction).sum().item<double>(), numeric, 1e-7);
+}
+
+}  // namespace
+}  // namespace vlm::ops
