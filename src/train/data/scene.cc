@@ -345,6 +345,10 @@ class Sampler {
       double grey = light ? 0.85 : rng_.uniform(0, 0.12);
       object.outline = Colour{grey, grey, grey, 1};
       object.outline_width = std::min(scene_style_->outline_width, 0.16 * object.radius);
+      if (object.shape == Shape::ring) {  // both edges have one: leave most of the band in its colour
+        object.detail = std::max(object.detail, 0.34);
+        object.outline_width = std::min(object.outline_width, 0.2 * object.detail * object.radius);
+      }
     }
     bool can_be_hollow = object.shape != Shape::circle && object.shape != Shape::oval &&
                          object.shape != Shape::ring && object.shape != Shape::cross &&
