@@ -42,6 +42,18 @@ int64_t KvCache::bytes() const {
   return sum;
 }
 
+KvCache KvCache::clone() const {
+  KvCache copy;
+  copy.length_ = length_;
+  for (const Layer& layer : layers_) {
+    Layer own;
+    if (layer.k.defined())
+      own = {layer.k.narrow(0, 0, length_).clone(), layer.v.narrow(0, 0, length_).clone()};
+    copy.layers_.push_back(std::move(own));
+  }
+  return copy;
+}
+
 int64_t Packed::total() const {
   int64_t sum = 0;
   for (const Span& span : spans) sum += span.count;

@@ -18,6 +18,7 @@ class KvCache {
   void advance(int64_t num_tokens) { length_ += num_tokens; }  // after the last layer
   void truncate(int64_t length);                               // forgets what follows; keeps the memory
   int64_t bytes() const;
+  KvCache clone() const;  // rows of its own; a plain copy would share them
 
  private:
   struct Layer {

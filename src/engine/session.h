@@ -1,0 +1,58 @@
+// One conversation with a loaded model: requests in, streamed text out. What the command line, the server and
+// the public API stand on.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/decode.h"
+#include "engine/sampler.h"
+
+namespace vlm {
+
+struct AnswerOptions {
+  int64_t max_new_tokens = 512;
+  SamplingOptions sampling;       // eos_ids and max_new_tokens are filled in here
+  std::vector<std::string> stop;  // besides the system's own
+  int64_t num_beams = 1;          // more than 1: beam search, which cannot be streamed or sampled
+  double length_penalty = 1;
+  bool skip_special_tokens = true;
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+struct Answer {
+  std::string text;
+  std::vector<int64_t> ids;
+  Finish finish = Finish::length;
+  DecodeTimes times;
+  std::vector<Choice> choices;  // one for each id when sampling.num_alternatives > 0
+};
+const char* finish_name(
+    Finish finish);  // "stop", "length", "cancelled": the words of OpenAI's API where it has one
+
+class Session {
+ public:
+  // Sessions of one model may share a cache; null: none. Throws unsupported when the model does not generate
+  // text.
+  Session(std::shared_ptr<const LoadedModel> loaded, std::shared_ptr<FeatureCache> cache);
+
+  // `on_text` gets whole characters as they come; it may be empty.
+  Answer answer(const Request& request, const AnswerOptions& options,
+                const std::function<void(const std::string&)>& on_text = {});
+  void forget();  // the next request starts from nothing
+  int64_t memory_bytes() const { return memory_.sequence.cache.bytes(); }
+  const LoadedModel& loaded() const { return *loaded_; }
+
+ private:
+  Answer search_beams(const Prompt& prompt, const AnswerOptions& options);
+
+  std::shared_ptr<const LoadedModel> loaded_;
+  const Generator* generator_;
+  std::shared_ptr<FeatureCache> cache_;
+  Memory memory_;
+};
+
+}  // namespace vlm
