@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds and runs every test, fast ones first. The last line is "N passed, N failed".
+#   tests/run.sh [BUILD FOLDER]
+set -uo pipefail
+cd "$(dirname "$0")/.."
+build=$(realpath -m "${1:-build}")
+passed=0
+failed=0
+
+cmake --build "$build" --parallel "$(nproc)" || { echo "the build failed"; echo "0 passed, 1 failed"; exit 1; }
+
+# --- unit tests and reference cases (GoogleTest)
+while read -r program; do
+  echo "== $program"
+  log=$("$build/bin/$program" --gtest_brief=1 2>&1)
+  status=$?
+  ok=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' <<< "$log")
+  bad=$(sed -n 's/^ *\([0-9]*\) FAILED TEST.*/\1/p' <<< "$log")
+  passed=$((passed + ${ok:-0}))
+  if [ "$status" -ne 0 ]; then
+    printf '%s\n' "$log" | tail -n 80
+    failed=$((failed + ${bad:-1}))
+  fi
+done < "$build/unit_tests.txt"
+
+# --- the program as users meet it
+for script in tests/e2e/*.sh; do
+  [ -e "$script" ] || continue
+  echo "== $script"
+  if log=$(VLM="$build/bin/vlm" BUILD="$build" bash "$script" 2>&1); then
+    count=$(sed -n 's/^\([0-9]*\) ok$/\1/p' <<< "$log" | tail -n 1)
+    passed=$((passed + ${count:-1}))
+  else
+    printf '%s\n' "$log" | tail -n 60
+    count=$(sed -n 's/^\([0-9]*\) not ok$/\1/p' <<< "$log" | tail -n 1)
+    failed=$((failed + ${count:-1}))
+  fi
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
