@@ -44,7 +44,7 @@ bool has_tokenizer(const std::filesystem::path& folder) {
 
 }  // namespace
 
-Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
+Checkpoint Checkpoint::open_without_weights(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder))
     fail(ErrorKind::not_found, "give a folder with config.json and weights; `vlm pull` fetches one",
          "{}: no such folder", folder.string());
@@ -62,6 +62,11 @@ Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
   checkpoint.generation = read_if_there(folder / "generation_config.json");
   if (has_tokenizer(folder)) checkpoint.tokenizer = load_tokenizer(folder);
   checkpoint.chat_template = load_chat_template(folder);
+  return checkpoint;
+}
+
+Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
+  Checkpoint checkpoint = open_without_weights(folder);
   checkpoint.source = open_weights(folder);
   if (checkpoint.config.has("mm_vision_tower") && !stores_tower(*checkpoint.source)) {
     std::string tower = checkpoint.config.at("mm_vision_tower").as<std::string>();

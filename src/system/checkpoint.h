@@ -26,6 +26,8 @@ struct Checkpoint {
       vision_tower;  // of layouts that name their tower in the config and publish it apart
 
   static Checkpoint open(const std::filesystem::path& folder);
+  // For training from scratch: `source` is left to the caller.
+  static Checkpoint open_without_weights(const std::filesystem::path& folder);
   // manifests/README.md: names and shapes of a published checkpoint; no tokenizer, no values.
   static Checkpoint from_manifest(const std::filesystem::path& json_gz);
   // Adds a tower published apart; its "vision_model." tensors appear as the layout stores them when it does.
