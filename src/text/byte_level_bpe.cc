@@ -43,6 +43,18 @@ std::optional<std::string> named_token(const Json& config, const char* key) {
   return read_added_token(value, true).content;
 }
 
+// The special tokens that a class knows when its files do not state them.
+void add_named(TokenizerParts& parts, const std::vector<std::string>& contents) {
+  for (const std::string& content : contents) {
+    if (!parts.model->token_to_id(content)) continue;
+    AddedToken token;
+    token.content = content;
+    token.special = true;
+    token.normalized = false;
+    parts.added.add(token, *parts.model);
+  }
+}
+
 TokenizerParts clip_parts() {
   TokenizerParts parts;
   parts.normalizer = normalizers::sequence(
@@ -109,6 +121,8 @@ TokenizerParts read_vocab_and_merges(const std::filesystem::path& folder, const 
   }
   parts.decoder = decoders::byte_level();
   parts.model = std::make_shared<Bpe>(std::move(vocabulary), merges, std::move(options), "merges.txt");
+  add_named(parts, {token("bos_token", "<|endoftext|>"), token("eos_token", "<|endoftext|>"),
+                    token("unk_token", "<|endoftext|>")});
   return parts;
 }
 
@@ -141,6 +155,8 @@ TokenizerParts read_vocab_txt(const std::filesystem::path& path, const Json& con
   parts.decoder = decoders::word_piece("##", true);
   parts.model =
       std::make_shared<WordPiece>(std::move(vocabulary), token("unk_token", "[UNK]"), "##", 100, where);
+  add_named(parts, {token("unk_token", "[UNK]"), token("sep_token", "[SEP]"), token("pad_token", "[PAD]"),
+                    token("cls_token", "[CLS]"), token("mask_token", "[MASK]")});
   return parts;
 }
 

@@ -223,9 +223,9 @@ LoadedTokenizer load_tokenizer(const fs::path& folder) {
          "vocab.json with merges.txt, vocab.txt, *.tiktoken)",
          folder.string());
   }
+  if (keeps_ids && (kind.starts_with("T5") || kind.starts_with("MT5"))) add_t5_sentinels(config, parts);
   with_context(folder.string(), [&] { add_tokens(folder, config, map, keeps_ids, parts); });
   if (!keeps_ids) override_bos_eos(config, map, parts);
-  if (keeps_ids && (kind.starts_with("T5") || kind.starts_with("MT5"))) add_t5_sentinels(config, parts);
   finish_text(config, is_bpe, parts);
   LoadedTokenizer loaded;
   loaded.tokenizer = make_tokenizer(std::move(parts));

@@ -67,16 +67,16 @@ class Pipeline : public Tokenizer {
     std::string text = valid_utf8(raw);
     if (parts_.prepare) text = parts_.prepare(std::move(text));
     Encoding encoding;
+    auto& ids = encoding.ids;
     for (const auto& part : parts_.added.cut_raw(text)) {
       if (part.id >= 0) {
-        encoding.ids.push_back(part.id);
+        bool lone_prefix = ids.size() == 1 && ids[0] == parts_.lone_prefix_id && part.begin > 0;
+        if (lone_prefix && is_special(part.id)) ids.clear();
+        ids.push_back(part.id);
       } else if (part.begin < part.end) {
-        encode_raw({text.substr(part.begin, part.end - part.begin), part.begin == 0}, encoding.ids);
+        encode_raw({text.substr(part.begin, part.end - part.begin), part.begin == 0}, ids);
       }
     }
-    auto& ids = encoding.ids;
-    if (parts_.lone_prefix_id && ids.size() > 1 && ids[0] == *parts_.lone_prefix_id && is_special(ids[1]))
-      ids.erase(ids.begin());
     encoding.type_ids.assign(encoding.ids.size(), type);
     return encoding;
   }

@@ -1,6 +1,6 @@
-#include <array>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "text/regex.h"
@@ -15,10 +15,10 @@ constexpr const char* kSpace =
 constexpr const char* kNotSpace =
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}";
-// Alphabetic, marks, decimal digits and connectors; the ranges are the alphabetic symbols.
-constexpr const char* kAlphabetic =
-    "\\p{L}\\p{Nl}\\p{M}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
-const std::string kWord = std::string(kAlphabetic) + "\\p{Nd}\\p{Pc}";
+// Letters, marks, numbers, connectors, and the circled letters, which are alphabetic symbols.
+constexpr const char* kWord =
+    "\\p{L}\\p{M}\\p{N}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{"
+    "1f189}";
 constexpr const char* kAnyChar = "[\\x{0}-\\x{10ffff}]";
 constexpr int kMaxNesting = 50;
 
@@ -64,18 +64,18 @@ std::string plain_name(std::string_view name) {
 // Names that PCRE2 lacks or means otherwise; the rest are general categories and scripts, which it knows.
 std::optional<std::string> known_property(const std::string& name) {
   static const std::map<std::string, std::string> known = {
-      {"alpha", kAlphabetic},
-      {"alphabetic", kAlphabetic},
-      {"alnum", std::string(kAlphabetic) + "\\p{Nd}"},
+      {"alpha", "\\p{Alphabetic}"},
+      {"alphabetic", "\\p{Alphabetic}"},
+      {"alnum", "\\p{Alphabetic}\\p{Nd}"},
       {"digit", "\\p{Nd}"},
       {"space", kSpace},
       {"whitespace", kSpace},
       {"blank", "\\p{Zs}\\x{9}"},
       {"cntrl", "\\p{Cc}"},
-      {"upper", "\\p{Lu}"},
-      {"uppercase", "\\p{Lu}"},
-      {"lower", "\\p{Ll}"},
-      {"lowercase", "\\p{Ll}"},
+      {"upper", "\\p{Uppercase}"},
+      {"uppercase", "\\p{Uppercase}"},
+      {"lower", "\\p{Lowercase}"},
+      {"lowercase", "\\p{Lowercase}"},
       {"punct", "\\p{P}$+<=>^`|~"},
       {"word", kWord},
       {"xdigit", "0-9A-Fa-f"},
@@ -121,6 +121,29 @@ std::optional<std::string> known_property(const std::string& name) {
   auto found = known.find(name);
   if (found == known.end()) return std::nullopt;
   return found->second;
+}
+
+bool is_binary_property(const std::string& name) {
+  static const std::set<std::string> known = {"emoji",
+                                              "emojipresentation",
+                                              "emojimodifier",
+                                              "emojimodifierbase",
+                                              "emojicomponent",
+                                              "extendedpictographic",
+                                              "dash",
+                                              "math",
+                                              "hexdigit",
+                                              "ideographic",
+                                              "idstart",
+                                              "idcontinue",
+                                              "xidstart",
+                                              "xidcontinue",
+                                              "cased",
+                                              "caseignorable",
+                                              "diacritic",
+                                              "quotationmark",
+                                              "variationselector"};
+  return known.count(name) > 0;
 }
 
 class Translator {
@@ -249,7 +272,9 @@ class Translator {
         refuse("a property whose name is no word");
     if (auto items = known_property(plain_name(name)))
       return negated ? complement(items_set(*items)) : items_set(*items);
-    return items_set((negated ? "\\P{" : "\\p{") + name + "}");
+    // A script by itself would match Script_Extensions in PCRE2.
+    bool is_script = name.size() > 2 && !is_binary_property(plain_name(name));
+    return items_set((negated ? "\\P{" : "\\p{") + std::string(is_script ? "sc:" : "") + name + "}");
   }
 
   // Escapes that stand for a set of characters, inside and outside of a class.
@@ -326,7 +351,7 @@ class Translator {
       atom(text);
     } else if (letter == 'b' || letter == 'B') {
       at_ += 2;
-      std::string word = "[" + kWord + "]";
+      std::string word = std::string("[") + kWord + "]";
       atom(letter == 'b' ? "(?:(?<=" + word + ")(?!" + word + ")|(?<!" + word + ")(?=" + word + "))"
                          : "(?:(?<=" + word + ")(?=" + word + ")|(?<!" + word + ")(?!" + word + "))");
     } else if (letter == 'k' || letter == 'g') {

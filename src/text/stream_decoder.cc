@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "text/tokenizer.h"
+#include "text/unicode.h"
 
 namespace vlm {
 
@@ -11,12 +12,28 @@ constexpr size_t kContext = 8;
 constexpr size_t kWindow = 32;
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
-// A decoder may rewrite what it gave before (bytes that turn out not to be a character); what was sent stays.
-std::string behind(const std::string& text, const std::string& prefix) {
-  if (text.starts_with(prefix)) return text.substr(prefix.size());
-  size_t from = std::min(prefix.size(), text.size());
-  while (from < text.size() && (text[from] & 0xc0) == 0x80) ++from;
-  return text.substr(from);
+// What `text` has beyond `sent`. A decoder may rewrite what it gave before: blanks in front of punctuation
+// vanish, bytes turn out to be no character. What was sent stays; characters of it that come again, blanks
+// aside, are not sent twice.
+std::string beyond(const std::string& text, const std::string& sent) {
+  if (text.starts_with(sent)) return text.substr(sent.size());
+  size_t at = static_cast<size_t>(std::mismatch(text.begin(), text.end(), sent.begin(), sent.end()).first -
+                                  text.begin());
+  size_t old = at;
+  while (at > 0 && at < text.size() && (text[at] & 0xc0) == 0x80) old = --at;
+  while (old < sent.size() && at < text.size()) {
+    if (sent[old] == ' ') {
+      ++old;
+    } else if (text[at] == ' ') {
+      ++at;
+    } else if (size_t length = char_length(text[at]); text.compare(at, length, sent, old, length) == 0) {
+      at += length;
+      old += length;
+    } else {
+      break;
+    }
+  }
+  return text.substr(std::min(at, text.size()));
 }
 
 }  // namespace
@@ -29,8 +46,8 @@ std::string StreamDecoder::push(int64_t id) {
   std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
   // A character has at most four bytes: what is still unfinished after more tokens than that is none.
   bool unfinished = text.ends_with(kReplacement) && ids_.size() - emitted_ids_ <= kContext;
-  if (text.size() <= prefix_text_.size() || unfinished) return "";
-  std::string fresh = behind(text, prefix_text_);
+  if (text == prefix_text_ || unfinished) return "";
+  std::string fresh = beyond(text, prefix_text_);
   prefix_text_ = std::move(text);
   emitted_ids_ = ids_.size();
   // The window moves on. Its first token must leave text behind, because decoders treat the first one
@@ -54,7 +71,7 @@ std::string StreamDecoder::push(int64_t id) {
 
 std::string StreamDecoder::finish() {
   std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
-  std::string fresh = text.size() > prefix_text_.size() ? behind(text, prefix_text_) : "";
+  std::string fresh = beyond(text, prefix_text_);
   ids_.clear();
   emitted_ids_ = 0;
   prefix_text_.clear();
