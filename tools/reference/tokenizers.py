@@ -139,9 +139,9 @@ SPECIAL = [
 
 def all_strings():
     rng = random.Random(7)
-    texts = SENTENCES + CODE + ODD + SPECIAL
+    texts = SENTENCES[:8] + [s[:34] for s in SENTENCES[8:]] + CODE + ODD + SPECIAL
     atoms = [w for t in SENTENCES + CODE + ODD + SPECIAL for w in t.split(" ") if w] + [" ", "  ", "\n", "\t", ".", "’", "7"]
-    for _ in range(100):
+    for _ in range(104):
         n = rng.randrange(2, 7)
         parts = [rng.choice(atoms)[:14] for _ in range(n)]
         texts.append(rng.choice(["", " "]).join(parts) if rng.random() < 0.7 else "".join(parts))
