@@ -1,0 +1,180 @@
+#include "train/patch_labels.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+
+namespace vlm {
+
+namespace {
+
+enum Field { hue, shape, size, left_letter, right_letter, emoji, centre, num_fields };
+
+constexpr int64_t kLetters = 10 + 26 + 26;
+constexpr int64_t kUnnamedSize = data::num_sizes + 1;
+constexpr int kSide = 5;  // points per patch and axis at which the scene is probed
+
+int64_t letter_class(char letter) {
+  if (std::isdigit(static_cast<unsigned char>(letter))) return 1 + letter - '0';
+  if (std::isupper(static_cast<unsigned char>(letter))) return 11 + letter - 'A';
+  if (std::islower(static_cast<unsigned char>(letter))) return 37 + letter - 'a';
+  return 0;
+}
+
+bool is_inside(const std::vector<Point>& corners, double x, double y) {
+  bool inside = false;
+  for (size_t at = 0, before = corners.size() - 1; at < corners.size(); before = at++) {
+    const Point &a = corners[at], &b = corners[before];
+    if ((a.y > y) != (b.y > y) && x < (b.x - a.x) * (y - a.y) / (b.y - a.y) + a.x) inside = !inside;
+  }
+  return inside;
+}
+
+class Labeller {
+ public:
+  Labeller(const data::Scene& scene, int64_t grid)
+      : scene_(scene), grid_(grid), labels_(at::zeros({grid * grid, num_fields}, at::kLong)) {}
+
+  Tensor run() {
+    mark_objects();
+    for (const data::Picture& picture : scene_.pictures) mark_picture(picture);
+    for (const data::Text& text : scene_.texts) mark_text(text);
+    return labels_;
+  }
+
+ private:
+  int64_t* patch(int64_t row, int64_t column) {
+    return labels_.data_ptr<int64_t>() + (row * grid_ + column) * num_fields;
+  }
+  int64_t* patch_at(double x, double y) {
+    auto cell = [&](double v) {
+      return std::clamp(static_cast<int64_t>(v * static_cast<double>(grid_)), int64_t{0}, grid_ - 1);
+    };
+    return patch(cell(y), cell(x));
+  }
+
+  void mark_objects() {
+    std::vector<std::vector<Point>> outlines;
+    std::vector<const data::Object*> objects;
+    for (const data::Object& object : scene_.objects) objects.push_back(&object);
+    std::sort(objects.begin(), objects.end(),
+              [](auto* a, auto* b) { return a->radius < b->radius; });  // the smaller lies on top
+    for (const data::Object* object : objects) outlines.push_back(data::outline_of(*object));
+    for (int64_t row = 0; row < grid_; ++row) {
+      for (int64_t column = 0; column < grid_; ++column) {
+        std::vector<int> hits(objects.size(), 0);
+        for (int at = 0; at < kSide * kSide; ++at) {
+          double x = (static_cast<double>(column) + (at % kSide + 0.5) / kSide) / static_cast<double>(grid_);
+          double y = (static_cast<double>(row) + (at / kSide + 0.5) / kSide) / static_cast<double>(grid_);
+          for (size_t idx = 0; idx < objects.size(); ++idx) {
+            const data::Object& object = *objects[idx];
+            if (is_inside(outlines[idx], (x - object.x) / object.radius, (y - object.y) / object.radius)) {
+              ++hits[idx];
+              break;
+            }
+          }
+        }
+        auto most = std::max_element(hits.begin(), hits.end());
+        if (most == hits.end() || *most < kSide) continue;
+        mark_object(*objects[static_cast<size_t>(most - hits.begin())], patch(row, column));
+      }
+    }
+    for (const data::Object* object : objects) {
+      int64_t* middle = patch_at(object->x, object->y);
+      mark_object(*object, middle);
+      middle[centre] = 1;
+    }
+  }
+
+  static void mark_object(const data::Object& object, int64_t* labels) {
+    labels[hue] = 1 + static_cast<int64_t>(object.hue);
+    labels[shape] = 1 + static_cast<int64_t>(object.shape);
+    labels[size] = object.size ? 1 + static_cast<int64_t>(*object.size) : kUnnamedSize;
+  }
+
+  void mark_picture(const data::Picture& picture) {
+    double reach = 0.6 * picture.radius;
+    for (int64_t row = 0; row < grid_; ++row) {
+      for (int64_t column = 0; column < grid_; ++column) {
+        double x = (static_cast<double>(column) + 0.5) / static_cast<double>(grid_) - picture.x;
+        double y = (static_cast<double>(row) + 0.5) / static_cast<double>(grid_) - picture.y;
+        if (std::max(std::abs(x), std::abs(y)) < reach) patch(row, column)[emoji] = 1 + picture.emoji;
+      }
+    }
+    int64_t* middle = patch_at(picture.x, picture.y);
+    middle[emoji] = 1 + picture.emoji;
+    middle[centre] = 1;
+  }
+
+  void mark_text(const data::Text& text) {
+    thread_local Canvas ruler(1, 1, Colour{});
+    FontStyle unit = text.font;
+    unit.size_px = 100;
+    double whole = std::max(1e-6, ruler.measure(text.text, unit).width);
+    double before = 0;
+    for (size_t at = 0; at < text.text.size(); ++at) {
+      double behind = ruler.measure(text.text.substr(0, at + 1), unit).width;
+      double along = ((before + behind) / 2 / whole - 0.5) * text.width;
+      before = behind;
+      int64_t letter = letter_class(text.text[at]);
+      double x = text.x + along * std::cos(text.rotation), y = text.y + along * std::sin(text.rotation);
+      if (letter == 0 || x < 0 || x >= 1 || y < 0 || y >= 1) continue;
+      int64_t* labels = patch_at(x, y);
+      double within = x * static_cast<double>(grid_);
+      labels[within - std::floor(within) < 0.5 ? left_letter : right_letter] = letter;
+      labels[hue] = 1 + static_cast<int64_t>(text.hue);
+    }
+  }
+
+  const data::Scene& scene_;
+  int64_t grid_;
+  Tensor labels_;
+};
+
+}  // namespace
+
+std::vector<int64_t> patch_fields() {
+  return {data::num_hues + 1,
+          data::num_shapes + 1,
+          kUnnamedSize + 1,
+          kLetters + 1,
+          kLetters + 1,
+          static_cast<int64_t>(data::emoji_table().size()) + 1,
+          2};
+}
+
+Tensor patch_labels(const data::Scene& scene, int64_t grid) {
+  return Labeller(scene, grid).run();
+}
+
+Tensor patch_loss(const Tensor& logits, const Tensor& labels) {
+  Tensor total;
+  int64_t begin = 0, field = 0;
+  for (int64_t classes : patch_fields()) {
+    Tensor weights = at::ones({classes});
+    weights[0] = 0.15;
+    Tensor loss =
+        at::cross_entropy_loss(logits.narrow(1, begin, classes), labels.select(1, field).contiguous(), weights);
+    total = total.defined() ? total + loss : loss;
+    begin += classes, ++field;
+  }
+  return total / static_cast<double>(field);
+}
+
+std::vector<double> patch_accuracy(const Tensor& logits, const Tensor& labels) {
+  at::NoGradGuard no_grad;
+  std::vector<double> accuracy;
+  int64_t begin = 0, field = 0;
+  for (int64_t classes : patch_fields()) {
+    Tensor wanted = labels.select(1, field);
+    Tensor shown = wanted > 0;
+    int64_t count = shown.sum().item<int64_t>();
+    Tensor right = (logits.narrow(1, begin, classes).argmax(1) == wanted).logical_and(shown);
+    accuracy.push_back(
+        count ? static_cast<double>(right.sum().item<int64_t>()) / static_cast<double>(count) : -1.0);
+    begin += classes, ++field;
+  }
+  return accuracy;
+}
+
+}  // namespace vlm

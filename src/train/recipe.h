@@ -1,0 +1,62 @@
+// Training recipes: TOML files that say what is trained, on what, and how.
+//
+//   name = "default"
+//   [model]       init = "default"            a folder with config.json and tokenizer, or
+//                 folder = "path"             a checkpoint to go on from
+//   [data]        source = "scenes"           or the path of a JSON list in LLaVA's format
+//   [evaluation]  every = 1000                steps between evaluations on held-out questions
+//   [output]      folder = "path"             receives training_state.safetensors and the finished model
+//   [[stage]]     name, trains, freezes, steps, batch, lr, ...
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "train/data/dataset.h"
+#include "train/optimizer.h"
+#include "weights/weights.h"
+
+namespace vlm {
+
+struct StageRecipe {
+  std::string name;
+  std::string objective = "answers";          // or "patches": the tower alone names what patches show
+  std::vector<std::string> trains = {"*"};    // "vision", "connector", "language", or patterns of names
+  std::vector<std::string> freezes;           // the same; wins over `trains`
+  int64_t steps = 0;
+  int64_t batch = 16;                         // examples of one step's pass
+  int64_t accumulate = 1;                     // passes of one step
+  int64_t tokens = 0;                         // longest example; 0: as long as it is
+  bool pad = true;                            // examples of a pass to one length
+  LearningRate rate;                          // lr, warmup, schedule, cooldown, last_lr
+  std::map<std::string, double> lr_scale;     // by part or pattern
+  AdamOptions adam;                           // beta1, beta2, epsilon, weight_decay, clip
+  double average = 0;                         // > 0: decay of the averaged weights, which are what is saved
+  double patch_loss = 0;                      // weight of naming what each patch of a scene shows
+  LoraOptions lora;
+  data::DataOptions data;                     // [data.scenes], overridden by [stage.scenes]
+};
+
+struct Recipe {
+  std::string name;
+  std::filesystem::path model_folder;
+  bool from_scratch = false;  // `init`: the folder has no weights
+  std::string system;         // forced slug; usually empty
+  std::string source = "scenes";
+  std::filesystem::path images;
+  uint64_t seed = 0;
+  int64_t evaluate_every = 0;  // steps; 0: never
+  int64_t evaluate_questions = 200;
+  std::filesystem::path output;
+  double save_every_s = 300;
+  std::string save_dtype = "float32";  // or "bfloat16"
+  std::vector<StageRecipe> stages;
+};
+
+// Paths in the recipe are relative to its own folder. `overrides`: "data.seed=3", "stage.align.lr=1e-4",
+// "output.folder=/somewhere". Throws bad_request, naming the nearest key for one that is unknown.
+Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+
+}  // namespace vlm

@@ -1,0 +1,97 @@
+#include "train/save.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/files.h"
+#include "ops/linear.h"
+#include "weights/writer.h"
+
+namespace vlm {
+
+namespace {
+
+constexpr int64_t kGroup = 32;
+constexpr int64_t kSmallestQuantised = 1 << 12;  // elements; as nn/linear.cc
+constexpr double kLargestHalf = 65504;
+
+bool holds_weights(const std::filesystem::path& file) {
+  static const std::set<std::string> endings = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5",
+                                                ".msgpack", ".onnx"};
+  return endings.count(file.extension().string()) > 0 ||
+         file.filename().string().ends_with(".index.json");
+}
+
+void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::filesystem::create_directories(to);
+  if (std::filesystem::equivalent(from, to)) return;
+  for (const auto& entry : std::filesystem::directory_iterator(from)) {
+    if (!entry.is_regular_file() || holds_weights(entry.path())) continue;
+    std::filesystem::copy_file(entry.path(), to / entry.path().filename(),
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+}
+
+// Layers that are matrices of the forward pass; tables of positions and the like are read row by row.
+bool is_quantisable(const std::string& name, const TensorInfo& info) {
+  bool is_float = info.dtype == at::kFloat || info.dtype == at::kHalf || info.dtype == at::kBFloat16;
+  return is_float && info.shape.size() == 2 && name.ends_with("weight") &&
+         name.find("position") == std::string::npos && info.shape[1] % kGroup == 0 &&
+         info.shape[0] * info.shape[1] >= kSmallestQuantised;
+}
+
+Tensor as_half(const Tensor& tensor) {
+  if (!tensor.is_floating_point()) return tensor;
+  Tensor values = tensor.to(at::kFloat);
+  bool fits = values.numel() == 0 || values.abs().max().item<double>() < kLargestHalf;
+  return fits ? values.to(at::kHalf) : values;
+}
+
+}  // namespace
+
+void save_model(const LoadedModel& model, const std::filesystem::path& folder, at::ScalarType dtype) {
+  at::NoGradGuard no_grad;
+  if (!model.checkpoint.folder.empty()) copy_other_files(model.checkpoint.folder, folder);
+  std::filesystem::create_directories(folder);
+  NamedTensors tensors;
+  for (const Parameter& parameter : model.weights->parameters())
+    tensors.emplace_back(parameter.name, parameter.value.detach().to(dtype).contiguous());
+  for (const std::string& name : model.weights->ignored_names())
+    tensors.emplace_back(name, model.weights->source().load(name));
+  write_weights(folder, tensors);
+}
+
+void quantise_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to,
+                         Precision precision) {
+  if (precision != Precision::int8 && precision != Precision::int4)
+    fail(ErrorKind::bad_request, "use int8 or int4", "{} is not a quantised precision",
+         precision_name(precision));
+  if (std::filesystem::exists(to) && std::filesystem::equivalent(from, to))
+    fail(ErrorKind::bad_request, "give another folder for the result", "{}: would replace the original",
+         to.string());
+  at::NoGradGuard no_grad;
+  int bits = precision == Precision::int8 ? 8 : 4;
+  std::shared_ptr<const TensorSource> source = open_weights(from);
+  NamedTensors tensors;
+  for (const std::string& name : source->names()) {
+    if (source->has(name + "_scale"))
+      fail(ErrorKind::bad_request, "start from the original checkpoint", "{}: {} is quantised already",
+           from.string(), name);
+    Tensor value = source->load(name);
+    if (!is_quantisable(name, source->info(name))) {
+      tensors.emplace_back(name, as_half(value));
+      continue;
+    }
+    auto [quants, scales, minimums] = ops::groups_of(ops::quantise_matrix(value.to(at::kFloat), bits));
+    tensors.emplace_back(name, quants);
+    tensors.emplace_back(name + "_scale", scales.to(at::kHalf));
+    if (minimums.defined()) tensors.emplace_back(name + "_min", minimums.to(at::kHalf));
+  }
+  copy_other_files(from, to);
+  nlohmann::ordered_json config = nlohmann::ordered_json::parse(read_text(from / "config.json"));
+  config["quantization_config"] = {{"quant_method", "vlm"}, {"bits", bits}, {"group_size", kGroup}};
+  write_text(to / "config.json", config.dump(2) + "\n");
+  write_weights(to, tensors);
+}
+
+}  // namespace vlm
