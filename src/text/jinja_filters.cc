@@ -108,7 +108,9 @@ Value filter_round(Interpreter& interpreter, const Value& value, const Arguments
 Value filter_filesizeformat(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   Parameters given(interpreter, "filesizeformat", arguments, {"binary"});
   bool binary = given.truth(0, false);
-  double bytes = filter_float(interpreter, value, {}).number();
+  Value size = filter_float(interpreter, value, {{Value(None{})}, {}});
+  if (size.is_none()) refuse("'filesizeformat' needs a number, not {}", value.type_name());
+  double bytes = size.number();
   double base = binary ? 1024 : 1000;
   if (bytes == 1) return Value("1 Byte");
   if (bytes < base) return Value(fmt::format("{} Bytes", whole_part(bytes).value_or(0)));

@@ -134,7 +134,9 @@ std::string convert_percent(Interpreter& interpreter, const Value& value, Spec s
   if (spec.type == 'c' && value.is_string()) return format_text(interpreter, value.text(), spec);
   if (std::string_view("diuxXofFeEgG").find(spec.type) == std::string_view::npos)
     refuse("%{} is not a conversion", quotation(std::string_view(&spec.type, 1)));
-  if (!value.is_number()) refuse("%{} needs a number, not {}", spec.type, value.type_name());
+  bool needs_integer = spec.type == 'x' || spec.type == 'X' || spec.type == 'o';
+  if (!value.is_number() || (needs_integer && !value.is_integer()))
+    refuse("%{} needs a number, not {}", spec.type, value.type_name());
   if (spec.type == 'i' || spec.type == 'u') spec.type = 'd';
   return format_number(interpreter, value, spec);
 }
@@ -172,7 +174,8 @@ std::string format_percent(Interpreter& interpreter, const std::string& format, 
     out += convert_percent(interpreter, named != nullptr ? *named : items[next++], spec);
     interpreter.budget().check_bytes(static_cast<int64_t>(out.size()));
   }
-  if (next < items.size() && is_tuple)
+  bool may_be_left = values.as_dict() != nullptr || (values.as_sequence() != nullptr && !is_tuple);
+  if (next < items.size() && !may_be_left)
     refuse("the format {} needs {} values, {} were given", quotation(format), next, items.size());
   return out;
 }
@@ -251,11 +254,16 @@ class BraceFormatter {
     Value value = lookup(text.substr(0, mark));
     Spec spec = read_braces_spec(spec_text);
     if (conversion == 'r') return format_text(interpreter_, repr(value, interpreter_.budget()), spec);
-    bool as_number =
-        value.is_number() && conversion == '\0' && spec.type != 's' && value.get<bool>() == nullptr;
-    if (as_number) return format_number(interpreter_, value, spec);
+    bool is_plain = spec_text.empty() || conversion == 's';
+    if (value.is_number() && !is_plain && spec.type != 's') {
+      if (spec.precision >= 0 && value.is_integer() && (spec.type == '\0' || spec.type == 'd'))
+        refuse("the format {} gives an integer a precision", quotation(spec_text));
+      return format_number(interpreter_, value, spec);
+    }
     if (spec.type != '\0' && spec.type != 's')
       refuse("the format {} needs a number, not {}", quotation(spec_text), value.type_name());
+    if (!is_plain && !value.is_string())
+      refuse("the format {} is not possible for {}", quotation(spec_text), value.type_name());
     return format_text(interpreter_, interpreter_.text_of(value), spec);
   }
 

@@ -236,7 +236,7 @@ Value get_slice(Interpreter& interpreter, const Value& value, const std::optiona
   const Sequence* sequence = value.as_sequence();
   if (!value.is_string() && !value.is_list_like() &&
       (sequence == nullptr || sequence->form != Sequence::Form::range))
-    return Value::undefined(fmt::format("a {} cannot be sliced", value.type_name()));
+    refuse("a {} cannot be sliced", value.type_name());
   int64_t stride = step.value_or(1);
   if (stride == 0) refuse("the step of a slice is zero");
   int64_t length = length_of(value);
