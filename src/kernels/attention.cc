@@ -83,34 +83,61 @@ int HeightFor(int64_t count) {
   return kMaxHeight;
 }
 
+// Sums of a tile. Low tiles are added up in several chains, or each addition would wait for the one before.
+template <int kHeight>
+struct TileSums {
+  static constexpr int kChains = HWY_MAX(1, 8 / (kHeight * kVectors));
+  VFloat chains[kChains][kHeight][kVectors];
+
+  HWY_INLINE TileSums() {
+#pragma GCC unroll 8
+    for (int chain = 0; chain < kChains; ++chain)
+#pragma GCC unroll 16
+      for (int row = 0; row < kHeight; ++row)
+#pragma GCC unroll 16
+        for (int vector = 0; vector < kVectors; ++vector) chains[chain][row][vector] = hn::Zero(DFloat());
+  }
+
+  // Adds factors[row * factor_stride] times 16 columns.
+  HWY_INLINE void Add(int chain, const float* factors, int64_t factor_stride, const float* columns) {
+    const DFloat d;
+    VFloat values[kVectors];
+#pragma GCC unroll 16
+    for (int vector = 0; vector < kVectors; ++vector) values[vector] = hn::Load(d, columns + vector * kLanes);
+#pragma GCC unroll 16
+    for (int row = 0; row < kHeight; ++row) {
+      VFloat factor = hn::Set(d, factors[row * factor_stride]);
+#pragma GCC unroll 16
+      for (int vector = 0; vector < kVectors; ++vector)
+        chains[chain][row][vector] = hn::MulAdd(factor, values[vector], chains[chain][row][vector]);
+    }
+  }
+
+  HWY_INLINE VFloat Total(int row, int vector) const {
+    VFloat total = chains[0][row][vector];
+#pragma GCC unroll 8
+    for (int chain = 1; chain < kChains; ++chain) total = hn::Add(total, chains[chain][row][vector]);
+    return total;
+  }
+};
+
 // scores = q . k^T for one tile of rows and one panel of 16 keys.
 template <int kHeight>
 HWY_NOINLINE void Scores(const float* q, const float* panel, int64_t width, float* scores) {
-  const DFloat d;
-  VFloat sums[kHeight][kVectors];
-#pragma GCC unroll 16
-  for (int row = 0; row < kHeight; ++row)
-#pragma GCC unroll 16
-    for (int vector = 0; vector < kVectors; ++vector) sums[row][vector] = hn::Zero(d);
-  for (int64_t feature = 0; feature < width; ++feature) {
-    VFloat keys[kVectors];
-#pragma GCC unroll 16
-    for (int vector = 0; vector < kVectors; ++vector) keys[vector] = hn::Load(d, panel + vector * kLanes);
-#pragma GCC unroll 16
-    for (int row = 0; row < kHeight; ++row) {
-      VFloat value = hn::Set(d, q[row]);
-#pragma GCC unroll 16
-      for (int vector = 0; vector < kVectors; ++vector)
-        sums[row][vector] = hn::MulAdd(value, keys[vector], sums[row][vector]);
-    }
-    panel += kColumns;
-    q += kHeight;
-  }
+  TileSums<kHeight> sums;
+  constexpr int kChains = TileSums<kHeight>::kChains;
+  int64_t feature = 0;
+  for (; feature + kChains <= width; feature += kChains)
+#pragma GCC unroll 8
+    for (int chain = 0; chain < kChains; ++chain)
+      sums.Add(chain, q + (feature + chain) * kHeight, 1, panel + (feature + chain) * kColumns);
+  for (; kChains > 1 && feature < width; ++feature)
+    sums.Add(0, q + feature * kHeight, 1, panel + feature * kColumns);
 #pragma GCC unroll 16
   for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
     for (int vector = 0; vector < kVectors; ++vector)
-      hn::Store(sums[row][vector], d, scores + row * kBlockKeys + vector * kLanes);
+      hn::Store(sums.Total(row, vector), DFloat(), scores + row * kBlockKeys + vector * kLanes);
 }
 
 // sums = sums * correction + weights . v for one tile of rows and 16 features.
@@ -118,33 +145,23 @@ template <int kHeight>
 HWY_NOINLINE void AddValues(const float* weights, const float* values, int64_t value_stride, int64_t keys,
                             const float* corrections, float* sums) {
   const DFloat d;
-  VFloat totals[kHeight][kVectors];
+  TileSums<kHeight> added;
+  constexpr int kChains = TileSums<kHeight>::kChains;
+  int64_t key = 0;
+  for (; key + kChains <= keys; key += kChains)
+#pragma GCC unroll 8
+    for (int chain = 0; chain < kChains; ++chain)
+      added.Add(chain, weights + key + chain, kBlockKeys, values + (key + chain) * value_stride);
+  for (; kChains > 1 && key < keys; ++key)
+    added.Add(0, weights + key, kBlockKeys, values + key * value_stride);
 #pragma GCC unroll 16
   for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
-    for (int vector = 0; vector < kVectors; ++vector)
-      totals[row][vector] =
-          hn::Mul(hn::Load(d, sums + row * value_stride + vector * kLanes), hn::Set(d, corrections[row]));
-  for (int64_t key = 0; key < keys; ++key) {
-    VFloat features[kVectors];
-#pragma GCC unroll 16
-    for (int vector = 0; vector < kVectors; ++vector)
-      features[vector] = hn::Load(d, values + vector * kLanes);
-#pragma GCC unroll 16
-    for (int row = 0; row < kHeight; ++row) {
-      VFloat weight = hn::Set(d, weights[row * kBlockKeys]);
-#pragma GCC unroll 16
-      for (int vector = 0; vector < kVectors; ++vector)
-        totals[row][vector] = hn::MulAdd(weight, features[vector], totals[row][vector]);
+    for (int vector = 0; vector < kVectors; ++vector) {
+      float* at = sums + row * value_stride + vector * kLanes;
+      VFloat before = hn::Mul(hn::Load(d, at), hn::Set(d, corrections[row]));
+      hn::Store(hn::Add(before, added.Total(row, vector)), d, at);
     }
-    values += value_stride;
-    weights += 1;
-  }
-#pragma GCC unroll 16
-  for (int row = 0; row < kHeight; ++row)
-#pragma GCC unroll 16
-    for (int vector = 0; vector < kVectors; ++vector)
-      hn::Store(totals[row][vector], d, sums + row * value_stride + vector * kLanes);
 }
 
 template <int kHeight>
@@ -333,11 +350,12 @@ void Run(const Attention& args, int64_t first_batch, int64_t batches, float* pac
   const int64_t key_blocks = (args.keys + kBlockKeys - 1) / kBlockKeys;
   const int64_t group_floats = key_blocks * BlockFloats(args);
   if (packed)
-    for_each_balanced(batches * args.groups * key_blocks, [&](int64_t task) {
-      const int64_t pair = task / key_blocks, block = task % key_blocks;
-      PackBlock(args, first_batch + pair / args.groups, pair % args.groups, block * kBlockKeys,
-                packed + pair * group_floats + block * BlockFloats(args));
-    });
+    for_each_balanced(
+        batches * args.groups * key_blocks, 2 * batches * args.groups * group_floats, [&](int64_t task) {
+          const int64_t pair = task / key_blocks, block = task % key_blocks;
+          PackBlock(args, first_batch + pair / args.groups, pair % args.groups, block * kBlockKeys,
+                    packed + pair * group_floats + block * BlockFloats(args));
+        });
 
   // Few tasks and many keys: threads share the keys of a task.
   const int64_t tasks = batches * args.groups * row_blocks, wanted = 2 * num_threads();
@@ -366,7 +384,9 @@ void Run(const Attention& args, int64_t first_batch, int64_t batches, float* pac
     return rows;
   };
 
-  for_each_balanced(tasks * splits, [&](int64_t idx) {
+  const int64_t operations =
+      2 * batches * args.heads * args.queries * args.keys * (args.width + args.value_width);
+  for_each_balanced(tasks * splits, operations, [&](int64_t idx) {
     // Later rows of causal attention see more keys: the long tasks go first.
     const int64_t task = tasks - 1 - idx / splits, split = idx % splits;
     static thread_local Scratch scratch;
@@ -381,7 +401,7 @@ void Run(const Attention& args, int64_t first_batch, int64_t batches, float* pac
     if (splits == 1) FinishRows(args, rows, 1, 0);
   });
   if (splits > 1)
-    for_each_balanced(tasks, [&](int64_t task) {
+    for_each_balanced(tasks, 4 * tasks * splits * state_floats, [&](int64_t task) {
       FinishRows(args, rows_of(task, states + task * splits * state_floats, nullptr), splits, state_floats);
     });
 }

@@ -22,6 +22,7 @@ struct Target {
 
 // Kernel has
 //   kTileHeight              rows of x in a micro-tile
+//   input_count()            columns of x
 //   step_count(), step_block()   the inputs in steps (of a group, of one), and how many of them to do at once
 //   panel_bytes(steps)
 //   expand(panel, tile, first_step, steps)              a panel of W from tile `tile`
@@ -42,7 +43,8 @@ void multiply_blocked(const Kernel& kernel, const Product& product, int64_t out,
   const int64_t row_tasks = std::clamp<int64_t>(wanted / column_tasks, 1, (row_tiles + 7) / 8);
   constexpr int64_t kRowTilesAtOnce = (96 + kHeight - 1) / kHeight;
 
-  for_each_balanced(column_tasks * row_tasks, [&](int64_t task) {
+  const int64_t operations = 2 * product.rows * out * kernel.input_count();
+  for_each_balanced(column_tasks * row_tasks, operations, [&](int64_t task) {
     static thread_local Scratch scratch;
     uint8_t* memory = scratch.get<uint8_t>(panels * panel_bytes);
     const int64_t first_column = task / row_tasks * panels;

@@ -245,7 +245,7 @@ void FewRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
     sums[idx] = rounded.sum;
   }
   Activations x{quants, scales, sums, weight.in};
-  for_each_balanced(weight.tiles(), [&](int64_t tile) {
+  for_each_balanced(weight.tiles(), 2 * product.rows * weight.out * weight.in, [&](int64_t tile) {
     if (weight.bits == 8 && weight.has_minimums) Rows<8, true>(weight, tile, x, product.rows, product);
     if (weight.bits == 8 && !weight.has_minimums) Rows<8, false>(weight, tile, x, product.rows, product);
     if (weight.bits == 4 && weight.has_minimums) Rows<4, true>(weight, tile, x, product.rows, product);

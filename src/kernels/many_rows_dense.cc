@@ -29,6 +29,7 @@ struct Kernel {
   const DenseMatrix& weight;
   const float* x;  // [row tiles, in, kHeight]
 
+  int64_t input_count() const { return weight.in; }
   int64_t step_count() const { return weight.in; }
   int64_t step_block() const { return 256; }  // a panel of 16 KB, half of the first-level cache
   int64_t panel_bytes(int64_t steps) const { return steps * kTileRows * 4; }
@@ -85,7 +86,7 @@ void Run(const Product& product, const DenseMatrix& weight) {
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
   static thread_local Scratch scratch;
   float* x = scratch.get<float>(row_tiles * weight.in * kHeight);
-  for_each_balanced(row_tiles, [&, x](int64_t tile) {
+  for_each_balanced(row_tiles, 2 * product.rows * weight.in, [&, x](int64_t tile) {
     float* to = x + tile * weight.in * kHeight;
     const int64_t rows = HWY_MIN(kHeight, product.rows - tile * kHeight);
     if (rows < kHeight) std::memset(to, 0, static_cast<size_t>(weight.in * kHeight * 4));

@@ -128,6 +128,7 @@ struct Kernel {
   const float* scales;  // [row tiles, groups, kHeight]
   const int32_t* sums;  // [row tiles, groups, kHeight]
 
+  int64_t input_count() const { return weight.in; }
   int64_t step_count() const { return weight.groups(); }
   // 16 KB of quants: half of the first-level cache.
   int64_t step_block() const { return 16384 / (kGroupPieces * 4); }
@@ -272,7 +273,7 @@ struct Kernel {
 template <int kSteps>
 void RoundRows(const Product& product, int64_t groups, int32_t* x, float* scales, int32_t* sums) {
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
-  for_each_balanced(row_tiles, [=](int64_t tile) {
+  for_each_balanced(row_tiles, 8 * product.rows * groups * kGroup, [=](int64_t tile) {
     for (int64_t line = 0; line < kHeight; ++line) {
       const int64_t row = tile * kHeight + line;
       for (int64_t group = 0; group < groups; ++group) {

@@ -201,7 +201,7 @@ struct Row {
 template <typename Body>
 void for_each_row(const QuantisedMatrix& matrix, const Body& body) {
   int64_t groups = matrix.groups();
-  for_each_balanced(matrix.tiles(), [&](int64_t tile) {
+  for_each_balanced(matrix.tiles(), 8 * matrix.padded_out() * matrix.in, [&](int64_t tile) {
     static thread_local Scratch scratch;
     float* scales = scratch.get<float>(2 * groups + matrix.in / 4);
     float* minimums = scales + groups;

@@ -1,6 +1,7 @@
 // Working memory of kernels, and loops that balance themselves.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -39,12 +40,15 @@ class Scratch {
   size_t bytes_ = 0;
 };
 
-// body(idx) for every idx of [0, count). Threads take the next index when they are done with one, so a thread
-// that the machine holds up does not hold up the others.
+// body(idx) for every idx of [0, count), `operations` arithmetic operations in all. Threads take the next
+// index when they are done with one, so a thread that the machine holds up does not hold up the others. Work
+// of less than some 20 microseconds is not worth waking a thread.
 template <typename Body>
-void for_each_balanced(int64_t count, const Body& body) {
+void for_each_balanced(int64_t count, int64_t operations, const Body& body) {
+  constexpr int64_t kOperationsForAThread = 1 << 18;
+  const int64_t threads = std::min({int64_t{num_threads()}, count, operations / kOperationsForAThread + 1});
   std::atomic<int64_t> next{0};
-  parallel_for(0, num_threads() < count ? num_threads() : count, 1, [&](int64_t first, int64_t last) {
+  parallel_for(0, threads, 1, [&](int64_t first, int64_t last) {
     for (int64_t worker = first; worker < last; ++worker)
       for (int64_t idx = next++; idx < count; idx = next++) body(idx);
   });

@@ -1,0 +1,234 @@
+#include "kernels/product.h"
+
+#include <cstdlib>
+#include <memory>
+
+#include "base/half.h"
+#include "kernels/testing.h"
+
+namespace vlm::kernels {
+namespace {
+
+struct Memory {
+  explicit Memory(QuantisedMatrix matrix) : view(matrix), row_scales(view.padded_out()) {
+    blocks.reset(static_cast<uint8_t*>(
+        std::aligned_alloc(64, static_cast<size_t>((view.blocks_bytes() + 63) / 64 * 64))));
+    view.blocks = blocks.get();
+    view.row_scales = row_scales.data();
+  }
+  struct Free {
+    void operator()(uint8_t* memory) const { std::free(memory); }
+  };
+  QuantisedMatrix view;
+  Floats row_scales;
+  std::unique_ptr<uint8_t, Free> blocks;
+};
+
+Memory quantised(const Floats& weights, int bits, int64_t out, int64_t in) {
+  Memory memory({bits, bits == 4, out, in, nullptr, nullptr});
+  quantise(weights.data(), Float::f32, in, memory.view);
+  return memory;
+}
+
+Memory packed(const std::vector<int8_t>& quants, bool has_minimums, int bits, int64_t out, int64_t in,
+              float scale, float minimum) {
+  Memory memory({bits, has_minimums, out, in, nullptr, nullptr});
+  std::vector<float> scales(static_cast<size_t>(out * in / kGroup), scale), minimums(scales.size(), minimum);
+  pack_groups(quants.data(), scales.data(), has_minimums ? minimums.data() : nullptr, in / kGroup,
+              memory.view);
+  return memory;
+}
+
+// x rounded to 8 bits in groups of 32, as numbers.
+std::vector<double> rounded(const float* x, int64_t count) {
+  std::vector<double> values(static_cast<size_t>(count));
+  for (int64_t start = 0; start < count; start += kGroup) {
+    float largest = 0;
+    for (int64_t idx = start; idx < start + kGroup; ++idx) largest = std::max(largest, std::fabs(x[idx]));
+    float scale = largest / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    for (int64_t idx = start; idx < start + kGroup; ++idx)
+      values[static_cast<size_t>(idx)] = static_cast<double>(std::nearbyint(x[idx] * inverse)) * scale;
+  }
+  return values;
+}
+
+// Sums in float32 of `in` terms: 3e-7 for each doubling of their number would be generous; all that is added
+// up is at most `magnitude`.
+void expect_product(const std::vector<double>& x, const float* weights, const float* bias, int64_t in,
+                    int64_t out, const float* y) {
+  for (int64_t col = 0; col < out; ++col) {
+    double wanted = bias ? bias[col] : 0.0, magnitude = std::fabs(wanted);
+    for (int64_t idx = 0; idx < in; ++idx) {
+      double term = x[static_cast<size_t>(idx)] * weights[col * in + idx];
+      wanted += term;
+      magnitude += std::fabs(term);
+    }
+    ASSERT_NEAR(y[col], wanted, 1e-6 * magnitude + 1e-30) << "output " << col << " of " << out;
+  }
+}
+
+using Kernel = void (*)(const Product&, const QuantisedMatrix&);
+
+void check_quantised(Kernel kernel, const Memory& memory, int64_t rows, int64_t shift, bool has_bias) {
+  const int64_t in = memory.view.in, out = memory.view.out, x_stride = in + 3, y_stride = out + 5;
+  Floats x = Floats::random(rows * x_stride, 11, shift), bias = Floats::random(out, 12, shift);
+  Floats y(rows * y_stride, shift), weights(out * in);
+  for (int64_t idx = 0; idx < rows * y_stride; ++idx) y[idx] = 77.0f;
+  dequantise(memory.view, weights.data());
+  kernel({x.data(), x_stride, y.data(), y_stride, rows, has_bias ? bias.data() : nullptr}, memory.view);
+  for (int64_t row = 0; row < rows; ++row) {
+    expect_product(rounded(x.data() + row * x_stride, in), weights.data(), has_bias ? bias.data() : nullptr,
+                   in, out, y.data() + row * y_stride);
+    for (int64_t gap = out; gap < y_stride; ++gap) ASSERT_EQ(y[row * y_stride + gap], 77.0f);
+  }
+}
+
+TEST(FewRowsQuantised, IsTheProductOfTheRoundedNumbers) {
+  on_every_target([] {
+    for (int bits : {8, 4})
+      for (int64_t out : {1, 15, 16, 17, 31, 33})
+        for (int64_t in : {32, 64, 160})
+          for (int64_t rows = 1; rows <= kFewRows; ++rows)
+            check_quantised(few_rows_quantised, quantised(Floats::random(out * in, 13), bits, out, in), rows,
+                            rows % 3, rows % 2 == 0);
+    check_quantised(few_rows_quantised, quantised(Floats::random(300 * 1024, 14), 8, 300, 1024), 3, 1, true);
+    check_quantised(few_rows_quantised, quantised(Floats::random(300 * 1024, 14), 4, 300, 1024), 3, 1, true);
+  });
+}
+
+TEST(ManyRowsQuantised, IsTheProductOfTheRoundedNumbers) {
+  on_every_target([] {
+    for (int bits : {8, 4})
+      for (int64_t out : {1, 15, 16, 17, 33})
+        for (int64_t in : {32, 96})
+          for (int64_t rows : {1, 2, 5, 6, 7, 11, 12, 13, 25})
+            check_quantised(many_rows_quantised, quantised(Floats::random(out * in, 15), bits, out, in), rows,
+                            rows % 3, rows % 2 == 0);
+    // Beyond one block of the inputs, of the rows and of the panels.
+    check_quantised(many_rows_quantised, quantised(Floats::random(150 * 1312, 16), 8, 150, 1312), 101, 1,
+                    true);
+    check_quantised(many_rows_quantised, quantised(Floats::random(150 * 2080, 16), 4, 150, 2080), 101, 1,
+                    true);
+  });
+}
+
+TEST(QuantisedProducts, TakeEveryFormatOfAFile) {
+  std::mt19937 generator(17);
+  for (Kernel kernel : {few_rows_quantised, many_rows_quantised})
+    on_every_target([&] {
+      for (int bits : {8, 4})
+        for (bool has_minimums : {false, true}) {
+          std::vector<int8_t> quants(40 * 96 * static_cast<size_t>(bits) / 8);
+          for (int8_t& byte : quants) byte = static_cast<int8_t>(generator());
+          check_quantised(kernel, packed(quants, has_minimums, bits, 40, 96, 0.25f, -1.5f), 7, 1, true);
+        }
+    });
+}
+
+// All sums at their largest: -128 and 127, 15 in 4 bits, against +-127.
+TEST(QuantisedProducts, DoNotOverflow) {
+  for (Kernel kernel : {few_rows_quantised, many_rows_quantised})
+    on_every_target([&] {
+      for (int bits : {8, 4})
+        for (int byte : {0x80, 0x7f, 0xff})
+          for (float sign : {1.0f, -1.0f}) {
+            constexpr int64_t kIn = 256, kRows = 8;
+            std::vector<int8_t> quants(16 * kIn * static_cast<size_t>(bits) / 8, static_cast<int8_t>(byte));
+            Memory memory = packed(quants, false, bits, 16, kIn, 1.0f, 0.0f);
+            Floats x(kRows * kIn), y(kRows * 16), weights(16 * kIn);
+            for (int64_t idx = 0; idx < kRows * kIn; ++idx) x[idx] = 127.0f * sign;
+            dequantise(memory.view, weights.data());
+            kernel({x.data(), kIn, y.data(), 16, kRows, nullptr}, memory.view);
+            double wanted = 0;
+            for (int64_t idx = 0; idx < kIn; ++idx) wanted += 127.0 * sign * weights[idx];
+            for (int64_t idx = 0; idx < kRows * 16; ++idx)
+              ASSERT_FLOAT_EQ(y[idx], static_cast<float>(wanted));
+          }
+    });
+}
+
+// Real language models have a few input channels 50 to 100 times the median. Compared with unrounded x, the
+// error is that of rounding in blocks of 32, not that of one scale for the row.
+TEST(QuantisedProducts, OutlierChannelsCostNoMoreThanBlocksOf32) {
+  constexpr int64_t kRows = 24, kIn = 1024, kOut = 64;
+  Floats x = Floats::random(kRows * kIn, 18), weights = Floats::random(kOut * kIn, 19, 0, 0.05f);
+  for (int64_t row = 0; row < kRows; ++row)
+    for (int64_t channel : {7, 300, 301, 777})
+      x[row * kIn + channel] *= 50.0f + static_cast<float>(channel % 51);
+  Memory memory = quantised(weights, 8, kOut, kIn);
+  Floats kept(kOut * kIn);
+  dequantise(memory.view, kept.data());
+
+  auto error = [&](auto value_of) {
+    double squares = 0, total = 0;
+    for (int64_t row = 0; row < kRows; ++row) {
+      std::vector<double> rows = rounded(x.data() + row * kIn, kIn);
+      for (int64_t col = 0; col < kOut; ++col) {
+        double exact = 0, scheme = 0;
+        for (int64_t idx = 0; idx < kIn; ++idx) {
+          exact += static_cast<double>(x[row * kIn + idx]) * weights[col * kIn + idx];
+          scheme += rows[static_cast<size_t>(idx)] * kept[col * kIn + idx];
+        }
+        double difference = value_of(row, col, scheme) - exact;
+        squares += difference * difference;
+        total += exact * exact;
+      }
+    }
+    return std::sqrt(squares / total);
+  };
+  double reference = error([](int64_t, int64_t, double scheme) { return scheme; });
+  EXPECT_LT(reference, 0.02);
+  on_every_target([&] {
+    Floats y(kRows * kOut);
+    many_rows_quantised({x.data(), kIn, y.data(), kOut, kRows, nullptr}, memory.view);
+    EXPECT_LE(error([&](int64_t row, int64_t col, double) { return y[row * kOut + col]; }),
+              reference * 1.001);
+    few_rows_quantised({x.data(), kIn, y.data(), kOut, kRows, nullptr}, memory.view);
+    EXPECT_LE(error([&](int64_t row, int64_t col, double) { return y[row * kOut + col]; }),
+              reference * 1.001);
+  });
+}
+
+void check_dense(void (*kernel)(const Product&, const DenseMatrix&), Float type, int64_t rows, int64_t in,
+                 int64_t out, int64_t shift) {
+  const int64_t x_stride = in + 1, y_stride = out + 2, stride = in + 3;
+  Floats x = Floats::random(rows * x_stride, 21, shift), weights = Floats::random(out * stride, 22, shift);
+  Floats bias = Floats::random(out, 23), y(rows * y_stride, shift), kept(out * in);
+  std::vector<uint16_t> halves(static_cast<size_t>(out * stride));
+  for (int64_t row = 0; row < out; ++row)
+    for (int64_t idx = 0; idx < in; ++idx) {
+      float value = weights[row * stride + idx];
+      uint16_t& half = halves[static_cast<size_t>(row * stride + idx)];
+      half = type == Float::bf16 ? float_to_bf16(value) : float_to_half(value);
+      kept[row * in + idx] = type == Float::f32    ? value
+                             : type == Float::bf16 ? bf16_to_float(half)
+                                                   : half_to_float(half);
+    }
+  const void* data = type == Float::f32 ? static_cast<const void*>(weights.data()) : halves.data();
+  kernel({x.data(), x_stride, y.data(), y_stride, rows, bias.data()}, {data, type, out, in, stride});
+  for (int64_t row = 0; row < rows; ++row)
+    expect_product({x.data() + row * x_stride, x.data() + row * x_stride + in}, kept.data(), bias.data(), in,
+                   out, y.data() + row * y_stride);
+}
+
+TEST(FewRowsDense, IsTheProduct) {
+  on_every_target([] {
+    for (Float type : {Float::f32, Float::bf16, Float::f16})
+      for (int64_t in = 1; in <= 33; ++in)
+        check_dense(few_rows_dense, type, 1 + in % 8, in, 1 + in % 7, in % 3);
+    check_dense(few_rows_dense, Float::bf16, 8, 1023, 130, 1);
+  });
+}
+
+TEST(ManyRowsDense, IsTheProduct) {
+  on_every_target([] {
+    for (Float type : {Float::f32, Float::bf16, Float::f16})
+      for (int64_t in = 1; in <= 33; ++in)
+        check_dense(many_rows_dense, type, 1 + in % 27, in, 1 + in * 5 % 35, in % 3);
+    check_dense(many_rows_dense, Float::bf16, 101, 523, 150, 1);
+    check_dense(many_rows_dense, Float::f16, 101, 523, 150, 1);
+  });
+}
+
+}  // namespace
+}  // namespace vlm::kernels

@@ -1,0 +1,129 @@
+#include "kernels/quantised.h"
+
+#include "base/half.h"
+#include "kernels/testing.h"
+
+namespace vlm::kernels {
+namespace {
+
+// Owns what a QuantisedMatrix points to.
+struct Owner {
+  Owner(int bits, bool has_minimums, int64_t out, int64_t in) {
+    view.bits = bits;
+    view.has_minimums = has_minimums;
+    view.out = out;
+    view.in = in;
+    blocks.resize(static_cast<size_t>(view.blocks_bytes() + 64));
+    row_scales.resize(static_cast<size_t>(view.padded_out()));
+    view.blocks = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(blocks.data()) + 63) / 64 * 64);
+    view.row_scales = row_scales.data();
+  }
+  std::vector<float> weights() const {
+    std::vector<float> values(static_cast<size_t>(view.out * view.in));
+    dequantise(view, values.data());
+    return values;
+  }
+  std::vector<uint8_t> blocks;
+  std::vector<float> row_scales;
+  QuantisedMatrix view;
+};
+
+// Every weight is within half a step, and the float16 rounding of scale and minimum, of its group.
+void expect_close(const Floats& weights, const Owner& owner) {
+  std::vector<float> got = owner.weights();
+  for (int64_t start = 0; start < owner.view.out * owner.view.in; start += kGroup) {
+    const float* group = weights.data() + start;
+    auto [low, high] = std::minmax_element(group, group + kGroup);
+    double largest = std::max(std::fabs(*low), std::fabs(*high));
+    double step = owner.view.bits == 8 ? largest / 127 : (*high - *low) / 15.0;
+    for (int64_t idx = 0; idx < kGroup; ++idx)
+      ASSERT_NEAR(got[static_cast<size_t>(start + idx)], group[idx], 0.5 * step + largest * 1e-3)
+          << owner.view.bits << " bits, element " << start + idx;
+  }
+}
+
+TEST(Quantise, StaysWithinHalfAStep) {
+  on_every_target([] {
+    for (int bits : {8, 4})
+      for (int64_t out : {1, 15, 16, 17, 40})
+        for (int64_t in : {32, 96, 1024}) {
+          Floats weights = Floats::random(out * in, 1, 1);
+          Owner owner(bits, bits == 4, out, in);
+          quantise(weights.data(), Float::f32, in, owner.view);
+          expect_close(weights, owner);
+        }
+  });
+}
+
+TEST(Quantise, KeepsRowsOfVeryDifferentSize) {
+  Floats weights = Floats::random(20 * 64, 2);
+  for (int64_t row = 0; row < 20; ++row)
+    for (int64_t col = 0; col < 64; ++col) weights[row * 64 + col] *= std::pow(10.0f, row - 12);
+  for (int bits : {8, 4}) {
+    Owner owner(bits, bits == 4, 20, 64);
+    quantise(weights.data(), Float::f32, 64, owner.view);
+    expect_close(weights, owner);
+  }
+}
+
+TEST(Quantise, HalfPrecisionGivesTheSameAsItsFloats) {
+  on_every_target([] {
+    constexpr int64_t kOut = 19, kIn = 64, kStride = 70;
+    Floats weights = Floats::random(kOut * kStride, 3);
+    for (Float type : {Float::bf16, Float::f16}) {
+      std::vector<uint16_t> halves(kOut * kStride);
+      for (int64_t idx = 0; idx < kOut * kStride; ++idx) {
+        uint16_t bits = type == Float::bf16 ? float_to_bf16(weights[idx]) : float_to_half(weights[idx]);
+        halves[static_cast<size_t>(idx)] = bits;
+        weights[idx] = type == Float::bf16 ? bf16_to_float(bits) : half_to_float(bits);
+      }
+      for (int bits : {8, 4}) {
+        Owner one(bits, bits == 4, kOut, kIn), two(bits, bits == 4, kOut, kIn);
+        quantise(weights.data(), Float::f32, kStride, one.view);
+        quantise(halves.data(), type, kStride, two.view);
+        EXPECT_EQ(one.weights(), two.weights());
+      }
+    }
+  });
+}
+
+TEST(Quantise, ZerosStayZero) {
+  Floats weights(16 * 32);
+  for (int bits : {8, 4}) {
+    Owner owner(bits, bits == 4, 16, 32);
+    quantise(weights.data(), Float::f32, 32, owner.view);
+    for (float value : owner.weights()) EXPECT_EQ(value, 0.0f);
+  }
+}
+
+TEST(PackGroups, IsUndoneByUnpackGroups) {
+  std::mt19937 generator(4);
+  for (int bits : {8, 4})
+    for (bool has_minimums : {false, true})
+      for (int64_t out : {1, 16, 21}) {
+        constexpr int64_t kIn = 128, kGroups = 2;  // groups of 64
+        std::vector<uint8_t> quants(static_cast<size_t>(out * kIn * bits / 8));
+        for (uint8_t& byte : quants) byte = static_cast<uint8_t>(generator());
+        std::vector<float> scales(static_cast<size_t>(out * kGroups)), minimums(scales.size());
+        for (float& scale : scales) scale = half_to_float(static_cast<uint16_t>(0x2000 + generator() % 4096));
+        for (float& minimum : minimums)
+          minimum = -half_to_float(static_cast<uint16_t>(0x2000 + generator() % 4096));
+        Owner owner(bits, has_minimums, out, kIn);
+        pack_groups(quants.data(), scales.data(), has_minimums ? minimums.data() : nullptr, kGroups,
+                    owner.view);
+
+        std::vector<uint8_t> quants_again(quants.size());
+        std::vector<float> scales_again(static_cast<size_t>(out * kIn / kGroup)),
+            minimums_again(scales_again.size());
+        unpack_groups(owner.view, quants_again.data(), scales_again.data(),
+                      has_minimums ? minimums_again.data() : nullptr);
+        EXPECT_EQ(quants, quants_again);
+        for (size_t idx = 0; idx < scales_again.size(); ++idx) {
+          EXPECT_EQ(scales_again[idx], scales[idx / 2]);
+          EXPECT_EQ(minimums_again[idx], has_minimums ? minimums[idx / 2] : 0.0f);
+        }
+      }
+}
+
+}  // namespace
+}  // namespace vlm::kernels
