@@ -1,0 +1,67 @@
+// Every published checkpoint of manifests/ binds to its system at full size: nothing missing, nothing unused,
+// and as many parameters as were published. No weights are needed.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "system/system.h"
+#include "weights/shapes_source.h"
+
+namespace vlm {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kManifests = VLM_SOURCE_DIR "/manifests";
+
+// Manifests whose system is in the table; the folder is the slug.
+std::vector<fs::path> manifests() {
+  std::vector<fs::path> paths;
+  for (const System& system : all_systems()) {
+    fs::path folder = kManifests / system.slug;
+    if (!fs::is_directory(folder)) continue;
+    for (const auto& entry : fs::directory_iterator(folder))
+      if (entry.path().extension() == ".gz") paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+int64_t floating_elements(const TensorSource& source, const std::string& prefix) {
+  int64_t sum = 0;
+  for (const std::string& name : source.names()) {
+    TensorInfo info = source.info(name);
+    if (name.starts_with(prefix) && at::isFloatingType(info.dtype)) sum += c10::multiply_integers(info.shape);
+  }
+  return sum;
+}
+
+class Binding : public testing::TestWithParam<fs::path> {};
+
+TEST_P(Binding, TakesEveryTensor) {
+  Json manifest = read_manifest(GetParam());
+  Checkpoint checkpoint = Checkpoint::from_manifest(GetParam());
+  int64_t expected = manifest.at("parameters").as<int64_t>();
+  if (checkpoint.config.has("mm_vision_tower")) {
+    std::string tower =
+        fs::path(checkpoint.config.at("mm_vision_tower").as<std::string>()).filename().string();
+    Checkpoint clip = Checkpoint::from_manifest(kManifests / "clip" / (tower + ".json.gz"));
+    expected += floating_elements(*clip.source, "vision_model.");
+    checkpoint.add_vision_tower(std::move(clip));
+  }
+  LoadedModel loaded = bind_model(std::move(checkpoint), {});
+  EXPECT_EQ(loaded.system->slug, GetParam().parent_path().filename().string());
+  EXPECT_EQ(loaded.weights->parameter_count(), expected);
+}
+
+std::string test_name(const testing::TestParamInfo<fs::path>& info) {
+  std::string name = info.param.parent_path().filename().string() + "_" + info.param.stem().stem().string();
+  for (char& letter : name)
+    if (!std::isalnum(static_cast<unsigned char>(letter))) letter = '_';
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Published, Binding, testing::ValuesIn(manifests()), test_name);
+
+}  // namespace
+}  // namespace vlm
