@@ -1,0 +1,118 @@
+#include "engine/load.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <vector>
+
+#include "base/parallel.h"
+#include "system/hub_cache.h"
+
+namespace vlm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr char kDefault[] = "default";
+constexpr int64_t kLargestInFloat32_bytes = int64_t{2} << 30;
+// Between the 4.5 bits of 4-bit groups with their scales and the 6.6 bits of six-bit ones.
+constexpr double kMostBitsOfInt4 = 5;
+constexpr double kMostBitsOfInt8 = 10;
+
+// The file this function was linked into: libvlm.so, or a program that holds the library.
+fs::path own_file() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&find_model), &info) == 0 || !info.dli_fname) return {};
+  std::error_code ignored;
+  return fs::canonical(info.dli_fname, ignored);
+}
+
+bool is_checkpoint(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / "config.json", ignored);
+}
+
+fs::path find_default() {
+  std::vector<fs::path> places;
+  if (const char* assets = std::getenv("VLM_ASSETS"); assets && *assets)
+    places.push_back(fs::path(assets) / kDefault);
+  // PREFIX/lib/libvlm.so, PREFIX/lib/x86_64-linux-gnu/libvlm.so or PREFIX/bin/program.
+  fs::path prefix = own_file().parent_path();
+  for (int level = 0; level < 2 && prefix.has_relative_path(); ++level) {
+    prefix = prefix.parent_path();
+    places.push_back(prefix / "share" / "vlm" / kDefault);
+  }
+#ifdef VLM_SOURCE_DIR  // for programs run from a build folder
+  places.push_back(fs::path(VLM_SOURCE_DIR) / "assets" / kDefault);
+#endif
+  std::string list;
+  for (const fs::path& place : places) {
+    if (is_checkpoint(place)) return place;
+    list += (list.empty() ? "" : ", ") + place.string();
+  }
+  fail(ErrorKind::not_found, "name a model, or set VLM_ASSETS to the folder that holds default/",
+       "the default model was not found; looked at {}", list);
+}
+
+bool is_hub_id(const std::string& model) {
+  size_t slash = model.find('/');
+  return slash != std::string::npos && slash > 0 && slash + 1 < model.size() && model.front() != '.' &&
+         model.find('/', slash + 1) == std::string::npos;
+}
+
+}  // namespace
+
+std::optional<Precision> precision_or_auto(const std::string& word) {
+  if (word == "auto") return std::nullopt;
+  return precision_from(word);
+}
+
+fs::path find_model(const std::string& model, const std::string& revision) {
+  if (model.empty())
+    fail(ErrorKind::bad_request, "give a folder, a hub id such as org/name, or default",
+         "the model's name is empty");
+  std::error_code ignored;
+  if (fs::exists(model, ignored)) return model;
+  if (model == kDefault) return find_default();
+  if (auto snapshot = cached_snapshot(model, revision)) return *snapshot;
+  if (is_hub_id(model)) {
+    std::string command = "vlm pull " + model + (revision == "main" ? "" : " --revision " + revision);
+    fail(ErrorKind::not_found, "get it with: " + command, "{} is neither a folder nor in the cache {}{}",
+         model, hub_cache_folder().string(), revision == "main" ? "" : " (revision " + revision + ")");
+  }
+  fail(ErrorKind::not_found, "give the folder of a checkpoint, a hub id such as org/name, or default",
+       "{}: no such model", model);
+}
+
+Precision choose_precision(const TensorSource& source) {
+  if (source.invents_names()) return Precision::f32;
+  int64_t total_bytes = 0, matrix_bytes = 0, matrix_values = 0;
+  for (const std::string& name : source.names()) {
+    TensorInfo info = source.info(name);
+    total_bytes += info.file_bytes;
+    if (info.shape.size() < 2) continue;
+    int64_t values = 1;
+    for (int64_t size : info.shape) values *= size;
+    // Our own files keep two 4-bit values in a byte.
+    if (info.dtype == at::kByte && source.has(name + "_scale")) values *= 2;
+    matrix_bytes += info.file_bytes, matrix_values += values;
+  }
+  if (matrix_values > 0) {
+    double bits = 8.0 * static_cast<double>(matrix_bytes) / static_cast<double>(matrix_values);
+    if (bits <= kMostBitsOfInt4) return Precision::int4;
+    if (bits <= kMostBitsOfInt8) return Precision::int8;
+  }
+  return total_bytes <= kLargestInFloat32_bytes ? Precision::f32 : Precision::bf16;
+}
+
+std::shared_ptr<const LoadedModel> load_model(const std::string& model, const LoadOptions& options) {
+  if (options.threads > 0) set_num_threads(options.threads);
+  Checkpoint checkpoint = Checkpoint::open(find_model(model, options.revision));
+  WeightsOptions weights;
+  weights.precision = options.precision ? *options.precision : choose_precision(*checkpoint.source);
+  weights.lenient = options.lenient;
+  return std::make_shared<LoadedModel>(bind_model(std::move(checkpoint), weights, options.system));
+}
+
+}  // namespace vlm

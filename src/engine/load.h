@@ -1,0 +1,34 @@
+// From what people call a model to a model ready for use. Shared by the command line, the server and the
+// public API.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "system/system.h"
+
+namespace vlm {
+
+struct LoadOptions {
+  std::optional<Precision> precision;  // none: choose_precision()
+  std::string revision = "main";       // of a hub id: branch, tag or commit
+  std::string system;    // a slug forces that system; empty: the one that accepts the checkpoint
+  bool lenient = false;  // missing and unused tensors are logged instead of refused
+  int threads = 0;       // 0: leave as it is
+};
+
+// "auto" is no precision, see choose_precision(); other words as precision_from().
+std::optional<Precision> precision_or_auto(const std::string& word);
+
+// The folder of a model given as a folder, as "default" (the small model that is installed with the library),
+// or as a hub id in the local cache. Throws not_found with the command that gets it.
+std::filesystem::path find_model(const std::string& model, const std::string& revision = "main");
+
+// The file's own quantisation where it has one; else float32 for files below 2 GB, bfloat16 above.
+Precision choose_precision(const TensorSource& source);
+
+std::shared_ptr<const LoadedModel> load_model(const std::string& model, const LoadOptions& options = {});
+
+}  // namespace vlm
