@@ -1,0 +1,48 @@
+// How an answer is made, and what comes back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "vlm/abi.h"
+
+namespace vlm::v0 {
+
+struct AskOptions {
+  std::int64_t max_new_tokens = 512;
+  double temperature = 0;  // 0: the most probable token each time, always the same answer
+  std::int64_t top_k = 0;  // 0: off
+  double top_p = 1;
+  double min_p = 0;
+  double repetition_penalty = 1;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  std::uint64_t seed = 0;         // the same seed draws the same answer
+  std::vector<std::string> stop;  // the answer ends before any of these
+  std::int64_t num_beams = 1;     // more than 1: beam search, handed to OnText in one piece
+  double length_penalty = 1;      // of beam search
+};
+
+// Gets the answer as it comes, in whole characters; false ends it there.
+using OnText = std::function<bool(const std::string& text)>;
+
+enum class Finish {
+  stop,       // the model ended its answer, or a stop string came
+  length,     // max_new_tokens, or the model's context is full
+  cancelled,  // OnText returned false
+};
+
+struct Answer {
+  std::string text;
+  Finish finish = Finish::length;
+  std::int64_t tokens_prompt = 0;
+  std::int64_t tokens_reused = 0;  // of those, known from the turn before
+  std::int64_t tokens_generated = 0;
+  double seconds_encode = 0;  // pictures
+  double seconds_prefill = 0;
+  double seconds_decode = 0;
+};
+
+}  // namespace vlm::v0
