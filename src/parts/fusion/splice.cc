@@ -9,7 +9,7 @@ Tensor splice(const Tensor& x_TD, const Tensor& ids_T, int64_t placeholder, cons
     fail(ErrorKind::bad_request, "use one placeholder for each picture",
          "the prompt has room for {} image tokens, the pictures give {}", rows.size(0), num_features);
   if (num_features == 0) return x_TD;
-  return x_TD.index_put({rows}, features_ND);
+  return x_TD.index_put({rows}, features_ND.to(x_TD.scalar_type()));
 }
 
 }  // namespace vlm
