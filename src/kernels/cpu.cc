@@ -38,11 +38,11 @@ void use_only_target(int64_t target) {
 }
 
 std::string kernels_description() {
-  if (level_from_environment() == Level::off) return "off (VLM_KERNELS=off)";
   std::string compiled;
   for (int64_t targets = HWY_TARGETS; targets != 0; targets &= targets - 1)
     compiled += (compiled.empty() ? "" : ", ") + target_name(targets & -targets);
-  return target_name(usable_targets().front()) + " (compiled: " + compiled + ")";
+  bool is_off = level_from_environment() == Level::off;
+  return (is_off ? "off" : target_name(usable_targets().front())) + " (compiled: " + compiled + ")";
 }
 
 }  // namespace vlm::kernels
