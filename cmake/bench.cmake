@@ -9,6 +9,7 @@ if(VLM_BENCH)
     add_executable(${name} ${file})
     # Benchmarks compare with the tensor library, so all of them link it, whatever their room.
     target_link_libraries(${name} PRIVATE vlm_ops benchmark::benchmark_main)
+    target_compile_options(${name} PRIVATE -fPIC)  # as the precompiled header was made
     target_precompile_headers(${name} REUSE_FROM vlm_tensor)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
   endforeach()
