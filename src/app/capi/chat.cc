@@ -1,0 +1,146 @@
+#include <atomic>
+#include <exception>
+
+#include "app/capi/handles.h"
+
+namespace vlm::v0 {
+
+struct Chat::Data {
+  Session session;
+  std::vector<Message> messages;
+};
+
+namespace {
+
+AnswerOptions engine_options(const AskOptions& options) {
+  if (options.num_beams < 1)
+    fail(ErrorKind::bad_request, "give a number of at least 1", "num_beams is {}", options.num_beams);
+  if (options.num_beams > 1 && options.temperature > 0)
+    fail(ErrorKind::bad_request, "leave num_beams at 1 or temperature at 0",
+         "beam search (num_beams {}) does not draw at random (temperature {})", options.num_beams,
+         options.temperature);
+  AnswerOptions engine;
+  engine.max_new_tokens = options.max_new_tokens;
+  engine.sampling.do_sample = options.temperature > 0;
+  engine.sampling.temperature = options.temperature;
+  engine.sampling.top_k = options.top_k;
+  engine.sampling.top_p = options.top_p;
+  engine.sampling.min_p = options.min_p;
+  engine.sampling.repetition_penalty = options.repetition_penalty;
+  engine.sampling.presence_penalty = options.presence_penalty;
+  engine.sampling.frequency_penalty = options.frequency_penalty;
+  engine.sampling.seed = options.seed;
+  engine.stop = options.stop;
+  engine.num_beams = options.num_beams;
+  engine.length_penalty = options.length_penalty;
+  return engine;
+}
+
+Finish finish_from(vlm::Finish finish) {
+  switch (finish) {
+    case vlm::Finish::eos:
+    case vlm::Finish::stopped:
+      return Finish::stop;
+    case vlm::Finish::length:
+    case vlm::Finish::context_full:
+      return Finish::length;
+    case vlm::Finish::cancelled:
+      return Finish::cancelled;
+  }
+  return Finish::stop;
+}
+
+Request request_from(const std::vector<Message>& messages) {
+  Request request;
+  for (const Message& message : messages) {
+    ChatMessage turn{message.role, {}};
+    for (const Image& image : message.images) {
+      turn.content.push_back({ContentPart::Kind::image, ""});
+      request.images.push_back(Access::image(image));
+    }
+    turn.content.push_back({ContentPart::Kind::text, message.text});
+    request.messages.push_back(std::move(turn));
+  }
+  return request;
+}
+
+}  // namespace
+
+Answer answer_in(Session& session, const Request& request, const AskOptions& options, const OnText& on_text) {
+  AnswerOptions engine = enter([&] { return engine_options(options); });
+  std::atomic<bool> cancel = false;
+  std::exception_ptr thrown;  // by the caller's function; it must not pass for an error of ours
+  engine.cancel = &cancel;
+  auto hand_on = [&](const std::string& text) {
+    if (cancel) return;
+    try {
+      if (!on_text(text)) cancel = true;
+    } catch (...) {
+      thrown = std::current_exception();
+      cancel = true;
+    }
+  };
+  bool streams = on_text && options.num_beams <= 1;
+  vlm::Answer found = enter([&] {
+    return session.answer(request, engine, streams ? hand_on : std::function<void(const std::string&)>());
+  });
+  if (on_text && !streams && !found.text.empty()) hand_on(found.text);
+  if (thrown) std::rethrow_exception(thrown);
+  Answer answer;
+  answer.text = std::move(found.text);
+  answer.finish = cancel ? Finish::cancelled : finish_from(found.finish);
+  answer.tokens_prompt = found.times.tokens_prompt;
+  answer.tokens_reused = found.times.tokens_reused;
+  answer.tokens_generated = found.times.tokens_generated;
+  answer.seconds_encode = found.times.encode;
+  answer.seconds_prefill = found.times.prefill;
+  answer.seconds_decode = found.times.decode;
+  return answer;
+}
+
+Chat Model::chat(const std::string& system_prompt) const {
+  return enter([&] {
+    auto data = std::make_unique<Chat::Data>(Chat::Data{Session(data_->loaded, data_->cache), {}});
+    if (!system_prompt.empty()) data->messages.push_back({"system", system_prompt, {}});
+    return Chat(std::move(data));
+  });
+}
+
+Chat::Chat(std::unique_ptr<Data> data) : data_(std::move(data)) {}
+Chat::Chat(Chat&&) noexcept = default;
+Chat& Chat::operator=(Chat&&) noexcept = default;
+Chat::~Chat() = default;
+
+Answer Chat::ask(const std::string& text, const std::vector<Image>& images, const AskOptions& options,
+                 const OnText& on_text) {
+  data_->messages.push_back({"user", text, images});
+  try {
+    Answer answer =
+        answer_in(data_->session, enter([&] { return request_from(data_->messages); }), options, on_text);
+    data_->messages.push_back({"assistant", answer.text, {}});
+    return answer;
+  } catch (...) {
+    data_->messages.pop_back();
+    data_->session.forget();  // a pass may have been cut short halfway
+    throw;
+  }
+}
+
+const std::vector<Message>& Chat::messages() const {
+  return data_->messages;
+}
+
+void Chat::add(Message message) {
+  if (message.role != "system" && message.role != "user" && message.role != "assistant")
+    fail(ErrorKind::bad_request, "use system, user or assistant", "unknown role \"{}\" of a message",
+         message.role);
+  data_->messages.push_back(std::move(message));
+}
+
+void Chat::clear() {
+  bool has_system = !data_->messages.empty() && data_->messages.front().role == "system";
+  data_->messages.resize(has_system ? 1 : 0);
+  data_->session.forget();
+}
+
+}  // namespace vlm::v0
