@@ -108,7 +108,7 @@ LanguageTrainable::Losses next_token_loss(const Tensor& hidden_TD, const Example
   } else {
     counted = losses.logits = head(hidden_TD.index_select(0, batch.label_rows));
   }
-  losses.loss = at::cross_entropy_loss(counted, batch.label_ids);
+  losses.loss = at::cross_entropy_loss(counted.to(at::kFloat), batch.label_ids);
   return losses;
 }
 
