@@ -150,8 +150,9 @@ TokenizerParts read_vocab_txt(const std::filesystem::path& path, const Json& con
   parts.normalizer = normalizers::bert(true, config.get("tokenize_chinese_chars", true),
                                        config.get("strip_accents", lowercase), lowercase);
   parts.pre_tokenizer = pre_tokenizers::bert();
-  parts.post_processor =
-      post_processors::bert(id_of(token("cls_token", "[CLS]")), id_of(token("sep_token", "[SEP]")));
+  int64_t cls = id_of(token("cls_token", "[CLS]"));
+  int64_t sep = id_of(token("sep_token", "[SEP]"));
+  parts.post_processor = post_processors::bert(cls, sep);
   parts.decoder = decoders::word_piece("##", true);
   parts.model =
       std::make_shared<WordPiece>(std::move(vocabulary), token("unk_token", "[UNK]"), "##", 100, where);

@@ -12,6 +12,15 @@ namespace vlm {
 
 namespace {
 
+// Rules from a file may not blow a text up without bound.
+constexpr size_t kMaxText = size_t{1} << 28;
+
+void check_growth(const std::string& text) {
+  if (text.size() > kMaxText)
+    fail(ErrorKind::out_of_resources, "shorten the text, or compare the tokenizer with the published one",
+         "the normalizer made more than {} bytes of the text", kMaxText);
+}
+
 // Keeps the characters that `keep` accepts, mapped by `map`.
 template <typename Keep, typename Map>
 void filter(Piece& piece, Keep&& keep, Map&& map) {
@@ -75,6 +84,7 @@ void precompiled(const Charsmap& charsmap, Piece& piece) {
     if (grapheme.size() < 6) {
       if (auto rule = charsmap.shortest(grapheme); rule.length > 0) {
         normal += rule.replacement;
+        check_growth(normal);
         continue;
       }
     }
@@ -101,7 +111,10 @@ namespace normalizers {
 
 Normalizer sequence(std::vector<Normalizer> steps) {
   return [steps = std::move(steps)](Piece& piece) {
-    for (const Normalizer& step : steps) step(piece);
+    for (const Normalizer& step : steps) {
+      step(piece);
+      check_growth(piece.text);
+    }
   };
 }
 
@@ -131,6 +144,7 @@ Normalizer replace_matches(std::shared_ptr<const Regex> regex, std::string conte
         text += content;
       else
         text.append(piece.text, span.begin, span.end - span.begin);
+      check_growth(text);
     }
     piece.text = std::move(text);
   };

@@ -17,6 +17,7 @@ namespace {
 using PieceType = SentencePieceData::PieceType;
 constexpr std::string_view kMetaspace = "\xe2\x96\x81";
 constexpr float kUnknownPenalty = 10;
+constexpr size_t kMaxText = size_t{1} << 28;
 
 }  // namespace
 
@@ -134,6 +135,9 @@ std::string SentencePiece::normalize(std::string_view text) const {
       after_space = data_.remove_extra_whitespaces && replacement.ends_with(' ');
     }
     text.remove_prefix(length);
+    if (normal.size() > kMaxText)
+      fail(ErrorKind::out_of_resources, "shorten the text, or compare the model with the published one",
+           "the normalizer made more than {} bytes of the text", kMaxText);
   }
   if (data_.remove_extra_whitespaces)
     while (normal.ends_with(space)) normal.resize(normal.size() - space.size());

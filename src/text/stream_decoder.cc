@@ -12,8 +12,18 @@ constexpr size_t kContext = 8;
 constexpr size_t kWindow = 32;
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
+// Whether bytes that made characters of `sent` turned out to be none: one bad byte spoils the whole run of
+// byte tokens. The new tokens are then decoded by themselves.
+bool is_rewritten(const std::string& text, const std::string& sent) {
+  if (text.starts_with(sent)) return false;
+  size_t at = static_cast<size_t>(std::mismatch(text.begin(), text.end(), sent.begin(), sent.end()).first -
+                                  text.begin());
+  while (at > 0 && at < text.size() && (text[at] & 0xc0) == 0x80) --at;
+  return text.compare(at, kReplacement.size(), kReplacement) == 0;
+}
+
 // What `text` has beyond `sent`. A decoder may rewrite what it gave before: blanks in front of punctuation
-// vanish, bytes turn out to be no character. What was sent stays; characters of it that come again, blanks
+// vanish. What was sent stays; characters of it that come again, blanks
 // aside, are not sent twice.
 std::string beyond(const std::string& text, const std::string& sent) {
   if (text.starts_with(sent)) return text.substr(sent.size());
@@ -47,6 +57,11 @@ std::string StreamDecoder::push(int64_t id) {
   // A character has at most four bytes: what is still unfinished after more tokens than that is none.
   bool unfinished = text.ends_with(kReplacement) && ids_.size() - emitted_ids_ <= kContext;
   if (text == prefix_text_ || unfinished) return "";
+  if (is_rewritten(text, prefix_text_)) {
+    ids_.erase(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(emitted_ids_));
+    prefix_text_.clear();
+    text = tokenizer_->decode(ids_, skip_special_tokens_);
+  }
   std::string fresh = beyond(text, prefix_text_);
   prefix_text_ = std::move(text);
   emitted_ids_ = ids_.size();
@@ -71,7 +86,9 @@ std::string StreamDecoder::push(int64_t id) {
 
 std::string StreamDecoder::finish() {
   std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
-  std::string fresh = beyond(text, prefix_text_);
+  std::string fresh = is_rewritten(text, prefix_text_)
+                          ? tokenizer_->decode(std::span(ids_).subspan(emitted_ids_), skip_special_tokens_)
+                          : beyond(text, prefix_text_);
   ids_.clear();
   emitted_ids_ = 0;
   prefix_text_.clear();
