@@ -32,11 +32,11 @@ std::string render_prompt(const Request& request, const ChatTemplate& chat_templ
 }
 
 LabelledChat label_chat(const Request& request, const ChatTemplate& chat_template, const TokenizerInfo& info,
-                        const Tokenizer& tokenizer) {
+                        const std::function<std::vector<int64_t>(const std::string&)>& tokenise) {
   constexpr int64_t kUncounted = -100;
   LabelledChat chat;
   chat.text = render_prompt(request, chat_template, info, false);
-  chat.ids = tokenizer.ids(chat.text);
+  chat.ids = tokenise(chat.text);
   chat.labels.assign(chat.ids.size(), kUncounted);
   Request before = request;  // the chat cut off at each answer: where its tokens begin and end in the whole
   for (size_t turn = 0; turn < request.messages.size(); ++turn) {
@@ -45,7 +45,7 @@ LabelledChat label_chat(const Request& request, const ChatTemplate& chat_templat
       before.messages.assign(request.messages.begin(),
                              request.messages.begin() + static_cast<int64_t>(num_messages));
       std::vector<int64_t> ids =
-          tokenizer.ids(render_prompt(before, chat_template, info, add_generation_prompt));
+          tokenise(render_prompt(before, chat_template, info, add_generation_prompt));
       size_t common = 0;
       while (common < ids.size() && common < chat.ids.size() && ids[common] == chat.ids[common]) ++common;
       return common;

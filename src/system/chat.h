@@ -1,7 +1,9 @@
 // Chats to prompts.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "system/checkpoint.h"
 #include "system/request.h"
@@ -21,7 +23,7 @@ struct LabelledChat {
   std::vector<int64_t> labels;  // the id itself where it counts, -100 elsewhere
 };
 LabelledChat label_chat(const Request& request, const ChatTemplate& chat_template, const TokenizerInfo& info,
-                        const Tokenizer& tokenizer);
+                        const std::function<std::vector<int64_t>(const std::string&)>& tokenise);
 
 // How many image parts the messages hold; of a raw prompt, how often `placeholder` occurs.
 int64_t count_placeholders(const std::string& text, const std::string& placeholder);

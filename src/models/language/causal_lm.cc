@@ -53,10 +53,9 @@ class CausalLm final : public Model, public Generator, public LanguageTrainable 
   std::vector<int64_t> eos_ids() const override { return eos_ids_; }
 
   Prompt prepare_example(const Request& request) const override {
-    if (request.target)
-      return label_target(request, *chat_template_, tokenizer_.info,
-                          [&](const std::string& text) { return tokenizer_.tokenizer->ids(text); });
-    LabelledChat chat = label_chat(request, *chat_template_, tokenizer_.info, *tokenizer_.tokenizer);
+    auto tokens_of = [&](const std::string& text) { return tokenizer_.tokenizer->ids(text); };
+    if (request.target) return label_target(request, *chat_template_, tokenizer_.info, tokens_of);
+    LabelledChat chat = label_chat(request, *chat_template_, tokenizer_.info, tokens_of);
     Prompt prompt;
     prompt.text = std::move(chat.text), prompt.ids = std::move(chat.ids),
     prompt.labels = std::move(chat.labels);

@@ -74,11 +74,14 @@ std::vector<std::vector<Rename>> layouts() {
        {"language_model.lm_head.", "lm_head."},
        {"vision_tower.", "model.vision_tower."},
        {"multi_modal_projector.", "model.multi_modal_projector."}},
-      // the authors' own
+      // the authors' own, with the two-layer projector and with LLaVA 1's single layer
       {{"language_model.", ""},
        {"vision_tower.", "model.vision_tower.vision_tower."},
        {"multi_modal_projector.linear_1.", "model.mm_projector.0."},
        {"multi_modal_projector.linear_2.", "model.mm_projector.2."}},
+      {{"language_model.", ""},
+       {"vision_tower.", "model.vision_tower.vision_tower."},
+       {"multi_modal_projector.linear_1.", "model.mm_projector."}},
   };
 }
 
@@ -140,11 +143,11 @@ Prompt Llava::prepare(const Request& request) const {
 
 Prompt Llava::prepare_example(const Request& request) const {
   Prompt prompt;
+  auto tokens_of = [&](const std::string& text) { return tokenise(text); };
   if (request.target) {
-    prompt = label_target(request, *chat_template_, tokenizer_.info,
-                          [&](const std::string& text) { return tokenise(text); });
+    prompt = label_target(request, *chat_template_, tokenizer_.info, tokens_of);
   } else {
-    LabelledChat chat = label_chat(request, *chat_template_, tokenizer_.info, *tokenizer_.tokenizer);
+    LabelledChat chat = label_chat(request, *chat_template_, tokenizer_.info, tokens_of);
     prompt.text = std::move(chat.text), prompt.ids = std::move(chat.ids),
     prompt.labels = std::move(chat.labels);
   }
