@@ -9,7 +9,7 @@ Mlp::Mlp(const Weights& w, int64_t width, int64_t inner, Act act, Bias bias, Mlp
 
 Tensor Mlp::operator()(const Tensor& x) const {
   if (!gate_.defined()) return down_(ops::activate(up_(x), act_));
-  return down_(ops::activate(gate_(x), act_) * up_(x));
+  return down_(ops::gated(gate_(x), up_(x), act_));
 }
 
 }  // namespace vlm::nn
