@@ -38,15 +38,14 @@ fs::path find_default() {
   std::vector<fs::path> places;
   if (const char* assets = std::getenv("VLM_ASSETS"); assets && *assets)
     places.push_back(fs::path(assets) / kDefault);
-  // PREFIX/lib/libvlm.so, PREFIX/lib/x86_64-linux-gnu/libvlm.so or PREFIX/bin/program.
+  // PREFIX/lib/libvlm.so, PREFIX/lib/x86_64-linux-gnu/libvlm.so or PREFIX/bin/program; a build folder lies in
+  // the source tree.
   fs::path prefix = own_file().parent_path();
   for (int level = 0; level < 2 && prefix.has_relative_path(); ++level) {
     prefix = prefix.parent_path();
     places.push_back(prefix / "share" / "vlm" / kDefault);
+    places.push_back(prefix / "assets" / kDefault);
   }
-#ifdef VLM_SOURCE_DIR  // for programs run from a build folder
-  places.push_back(fs::path(VLM_SOURCE_DIR) / "assets" / kDefault);
-#endif
   std::string list;
   for (const fs::path& place : places) {
     if (is_checkpoint(place)) return place;

@@ -1,0 +1,68 @@
+#include "app/cli/commands/answers.h"
+
+namespace vlm::cli {
+
+namespace {
+
+double rate(int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
+
+}  // namespace
+
+AnswerOptions answer_options(const AnswerFlags& flags) {
+  AnswerOptions options;
+  options.max_new_tokens = flags.max_new_tokens;
+  options.stop = flags.stop;
+  options.num_beams = flags.num_beams;
+  options.length_penalty = flags.length_penalty;
+  options.cancel = &interrupted;
+  SamplingOptions& sampling = options.sampling;
+  sampling.do_sample = flags.temperature > 0;
+  sampling.temperature = flags.temperature > 0 ? flags.temperature : 1;
+  if (flags.temperature < 0)
+    fail(ErrorKind::bad_request, "give 0 for the likeliest token, about 0.7 for variety", "--temperature is {}",
+         flags.temperature);
+  bool narrows = flags.top_k != 0 || flags.top_p != 1 || flags.min_p != 0;
+  if (narrows && flags.temperature == 0)
+    log(LogLevel::warn, "--top-k, --top-p and --min-p have no effect at --temperature 0");
+  if (flags.num_beams > 1 && flags.temperature > 0)
+    fail(ErrorKind::bad_request, "leave --temperature or --beams out", "beam search does not draw at random");
+  sampling.top_k = flags.top_k, sampling.top_p = flags.top_p, sampling.min_p = flags.min_p;
+  sampling.repetition_penalty = flags.repetition_penalty;
+  sampling.presence_penalty = flags.presence_penalty;
+  sampling.frequency_penalty = flags.frequency_penalty;
+  sampling.seed = flags.seed;
+  return options;
+}
+
+ChatMessage user_message(size_t num_images, const std::string& text) {
+  ChatMessage message{"user", {}};
+  for (size_t idx = 0; idx < num_images; ++idx) message.content.push_back({ContentPart::Kind::image, ""});
+  message.content.push_back({ContentPart::Kind::text, text});
+  return message;
+}
+
+std::string stats_text(const DecodeTimes& times) {
+  int64_t images = times.images_encoded + times.images_reused, fresh = times.tokens_prompt - times.tokens_reused;
+  std::string text;
+  if (images > 0)
+    text = fmt::format("encode {} ({} picture{}{}), ", seconds_text(times.encode), images, images == 1 ? "" : "s",
+                       times.images_reused > 0 ? fmt::format(", {} known", times.images_reused) : "");
+  text += fmt::format("prefill {} ({} tokens, {:.0f}/s{})", seconds_text(times.prefill), fresh,
+                      rate(fresh, times.prefill),
+                      times.tokens_reused > 0 ? fmt::format(", {} known", times.tokens_reused) : "");
+  return text + fmt::format(", decode {} ({} tokens, {:.1f}/s)", seconds_text(times.decode), times.tokens_generated,
+                            rate(times.tokens_generated, times.decode));
+}
+
+nlohmann::ordered_json stats_json(const DecodeTimes& times) {
+  return {{"encode_s", times.encode},
+          {"prefill_s", times.prefill},
+          {"decode_s", times.decode},
+          {"tokens_prompt", times.tokens_prompt},
+          {"tokens_reused", times.tokens_reused},
+          {"tokens_generated", times.tokens_generated},
+          {"images_encoded", times.images_encoded},
+          {"images_reused", times.images_reused}};
+}
+
+}  // namespace vlm::cli

@@ -1,0 +1,105 @@
+// What this machine has, and what will be used.
+#include <ATen/Version.h>
+#include <curl/curl.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "app/cli/commands/models.h"
+#include "app/cli/status.h"
+#include "base/parallel.h"
+#include "kernels/cpu.h"
+#include "system/hub_cache.h"
+
+namespace vlm::cli {
+
+namespace {
+
+// The first value of a key in /proc/cpuinfo or /proc/meminfo.
+std::string value_of(const char* file, const std::string& key) {
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) {
+    if (!line.starts_with(key)) continue;
+    size_t begin = line.find_first_not_of(" \t", line.find(':') + 1);
+    return begin == std::string::npos ? "" : line.substr(begin);
+  }
+  return "";
+}
+
+std::string cpu_features() {
+  std::string flags = " " + value_of("/proc/cpuinfo", "flags") + value_of("/proc/cpuinfo", "Features") + " ", found;
+  for (const char* word : {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16",
+                           "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve"})
+    if (flags.find(" " + std::string(word) + " ") != std::string::npos) found += (found.empty() ? "" : " ") + std::string(word);
+  return found.empty() ? "none that is used" : found;
+}
+
+double kilobytes_of(const std::string& key) {
+  std::string text = value_of("/proc/meminfo", key);
+  return text.empty() ? 0 : std::stod(text) * 1024;
+}
+
+// A line of the tensor library's own description, "- Build settings: BLAS_INFO=open, ...".
+std::string blas_of(const std::string& config) {
+  size_t begin = config.find("BLAS_INFO=");
+  if (begin == std::string::npos) return "as the tensor library was built";
+  begin += std::string("BLAS_INFO=").size();
+  return config.substr(begin, config.find_first_of(",\n ", begin) - begin);
+}
+
+std::string torch_version(const std::string& config) {
+  size_t begin = config.find("TORCH_VERSION=");
+  if (begin == std::string::npos) return "unknown";
+  begin += std::string("TORCH_VERSION=").size();
+  return config.substr(begin, config.find_first_of(",\n ", begin) - begin);
+}
+
+std::string default_model(const ModelOptions& options) {
+  try {
+    return find_model(options.model).string();
+  } catch (const Error& error) {
+    return error.message();
+  }
+}
+
+std::string systems_text() {
+  size_t works = 0;
+  for (const SystemStatus& status : system_statuses()) works += status.num_cases > 0 ? 1 : 0;
+  return fmt::format("{} systems reproduce their reference cases (`vlm list`)", works);
+}
+
+}  // namespace
+
+int run_command(const DoctorOptions&, const Context& context) {
+  utsname machine{};
+  ::uname(&machine);
+  std::string config = at::show_config();
+  std::vector<std::pair<std::string, std::string>> facts{
+      {"vlm", VLM_VERSION},
+      {"system", fmt::format("{} {} {}", machine.sysname, machine.release, machine.machine)},
+      {"processor", value_of("/proc/cpuinfo", "model name")},
+      {"features", cpu_features()},
+      {"threads", fmt::format("{} of {} cores", num_threads(), std::thread::hardware_concurrency())},
+      {"memory", fmt::format("{} free of {}", bytes_text(kilobytes_of("MemAvailable")), bytes_text(kilobytes_of("MemTotal")))},
+      {"kernels", kernels::kernels_description()},
+      {"libtorch", torch_version(config)},
+      {"blas", blas_of(config)},
+      {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
+      {"hub cache", hub_cache_folder().string() + (std::filesystem::exists(hub_cache_folder()) ? "" : " (not there yet)")},
+      {"default model", default_model({})},
+      {"systems", systems_text()}};
+  if (context.options.json) {
+    nlohmann::ordered_json json;
+    for (const auto& [name, text] : facts) json[name] = text;
+    print_json(json);
+    return kExitOk;
+  }
+  for (const auto& [name, text] : facts)
+    print(context.terminal.out.paint(Ink::dim, fmt::format("{:<15}", name)) + text + "\n");
+  return kExitOk;
+}
+
+}  // namespace vlm::cli

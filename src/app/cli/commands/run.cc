@@ -1,0 +1,136 @@
+#include <filesystem>
+#include <set>
+
+#include "app/cli/commands/answers.h"
+#include "app/cli/commands/models.h"
+#include "app/cli/commands/pictures.h"
+#include "base/files.h"
+#include "media/draw.h"
+#include "weights/writer.h"
+
+namespace vlm::cli {
+
+namespace {
+
+// Intermediates of encoding and prefill: the first tensor of each name. Decoding repeats the names for every token.
+class TraceFile final : public trace::Sink {
+ public:
+  void record(const std::string& name, const Tensor& tensor) override { add(name, tensor); }
+  void add(const std::string& name, const Tensor& tensor) {
+    if (names_.insert(name).second) tensors_.emplace_back(name, tensor.detach().contiguous().clone());
+  }
+  void write(const std::filesystem::path& folder) const {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error)
+      fail(ErrorKind::bad_request, "choose a folder that can be written", "{}: cannot be made ({})",
+           folder.string(), error.message());
+    write_safetensors(folder / "trace.safetensors", tensors_);
+    log(LogLevel::info, "{} tensors written to {}", tensors_.size(), (folder / "trace.safetensors").string());
+  }
+
+ private:
+  std::set<std::string> names_;
+  NamedTensors tensors_;
+};
+
+// The words behind the model: pictures and at last the question.
+std::string take_question(const RunOptions& run, std::vector<std::string>& images) {
+  auto is_picture = [](const std::string& word) {
+    return is_address(word) || std::filesystem::is_regular_file(word);
+  };
+  if (run.words.empty())
+    fail(ErrorKind::bad_request, "put it behind the options, in quotes: \"What is this?\"", "no question was given");
+  for (size_t idx = 0; idx + 1 < run.words.size(); ++idx) {
+    if (!is_picture(run.words[idx]))
+      fail(ErrorKind::bad_request, "put the question into quotes; pictures come with --image",
+           "\"{}\" is neither a picture nor the whole question", run.words[idx]);
+    images.push_back(run.words[idx]);
+  }
+  const std::string& last = run.words.back();
+  if (run.words.size() > 1 && std::filesystem::is_regular_file(last))
+    fail(ErrorKind::bad_request, "put it last, in quotes: \"What is this?\"", "no question was given");
+  if (last != "-") return last;
+  for (const std::string& image : images)
+    if (image == "-")
+      fail(ErrorKind::bad_request, "give one of them as a file or in quotes",
+           "picture and question cannot both come from standard input");
+  std::string question = read_standard_input(int64_t{1} << 24);
+  while (!question.empty() && question.back() == '\n') question.pop_back();
+  return question;
+}
+
+void write_picture(const std::string& file, const Image& image, const std::string& question,
+                   const std::string& answer) {
+  Image picture = with_caption(image, question + "\n" + answer);
+  std::string ending = std::filesystem::path(file).extension().string();
+  if (ending == ".jpg" || ending == ".jpeg")
+    write_jpeg(file, picture);
+  else if (ending == ".png")
+    write_png(file, picture);
+  else
+    fail(ErrorKind::bad_request, "let the name end in .png or .jpg", "--picture {}: unknown kind of picture", file);
+}
+
+}  // namespace
+
+int run_command(const RunOptions& run, const Context& context) {
+  std::vector<std::string> names = run.images;
+  std::string question = take_question(run, names);
+  if (!run.picture.empty() && names.empty())
+    fail(ErrorKind::bad_request, "give --image, or leave --picture out", "--picture needs a picture to write on");
+  AnswerOptions options = answer_options(run.answer);
+  Request request;
+  request.images = read_pictures(names);
+  if (run.raw) {
+    if (!run.system_prompt.empty())
+      fail(ErrorKind::bad_request, "write it into the prompt", "--system-prompt has no place in a --raw prompt");
+    request.prompt = question;
+  } else {
+    if (!run.system_prompt.empty()) request.messages.push_back(ChatMessage::text("system", run.system_prompt));
+    request.messages.push_back(user_message(names.size(), question));
+  }
+
+  std::shared_ptr<const LoadedModel> loaded = open_model(run.model);
+  const Generator& generator = need<Generator>(*loaded, "does not answer questions");
+  Session session(loaded, nullptr);
+  catch_interrupts();
+  TraceFile traced;
+  std::optional<trace::Scope> scope;
+  if (!run.trace_folder.empty()) {
+    Prompt prompt = generator.prepare(request);
+    traced.add("input_ids", ids_tensor(prompt.ids));
+    std::vector<Tensor> pixels;
+    for (const MediaInput& media : prompt.media) pixels.push_back(media.pixel_values);
+    if (!pixels.empty()) traced.add("pixel_values", at::cat(pixels));
+    scope.emplace(&traced);
+  }
+  bool streams = !context.options.json && options.num_beams == 1;
+  Answer answer = session.answer(request, options, [&](const std::string& text) {
+    if (streams) print(text);
+  });
+  scope.reset();
+  if (!run.trace_folder.empty()) {
+    traced.add("generated_ids", ids_tensor(answer.ids));
+    traced.write(run.trace_folder);
+  }
+  if (context.options.json)
+    print_json({{"model", loaded->checkpoint.name},
+                {"system", loaded->system->slug},
+                {"precision", precision_name(loaded->weights->options().precision)},
+                {"question", question},
+                {"answer", answer.text},
+                {"finish", finish_name(answer.finish)},
+                {"ids", answer.ids},
+                {"stats", stats_json(answer.times)}});
+  else
+    print(streams ? "\n" : answer.text + "\n");
+  if (!run.picture.empty()) write_picture(run.picture, request.images.front(), question, answer.text);
+  if (run.stats && !context.options.json)
+    write_all(context.terminal.err.descriptor, stats_text(answer.times) + "\n");
+  if (answer.finish == Finish::length)
+    log(LogLevel::debug, "the answer was cut after {} tokens (--max-new-tokens)", answer.ids.size());
+  return answer.finish == Finish::cancelled ? kExitInterrupted : kExitOk;
+}
+
+}  // namespace vlm::cli

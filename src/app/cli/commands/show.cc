@@ -1,0 +1,141 @@
+// What a checkpoint holds, without reading its weights' values.
+#include <map>
+
+#include "app/cli/commands/models.h"
+#include "app/cli/status.h"
+#include "base/parallel.h"
+
+namespace vlm::cli {
+
+namespace {
+
+struct PartSize {
+  int64_t parameters = 0;
+  int64_t matrix_parameters = 0;  // what a lower precision shrinks
+  int64_t file_bytes = 0;
+};
+
+// By the first parts of the tensor's name: enough to tell tower, connector and language model apart.
+std::string part_of(const std::string& name) {
+  size_t end = name.find('.');
+  if (end != std::string::npos && name.substr(0, end) == "model") {
+    size_t next = name.find('.', end + 1);
+    if (next != std::string::npos) end = next;
+  }
+  return name.substr(0, end);
+}
+
+// Bits of a matrix element: int8 and int4 keep one float32 scale for every 32 values.
+constexpr std::pair<Precision, double> kBits[] = {
+    {Precision::f32, 32}, {Precision::bf16, 16}, {Precision::int8, 9}, {Precision::int4, 5}};
+
+double memory_bytes(const PartSize& size, double bits) {
+  return static_cast<double>(size.matrix_parameters) * bits / 8 +
+         static_cast<double>(size.parameters - size.matrix_parameters) * 4;
+}
+
+std::string tasks_text(const Model& model) {
+  std::string text;
+  auto add = [&](bool has, const char* word) {
+    if (has) text += (text.empty() ? "" : ", ") + std::string(word);
+  };
+  add(as<Generator>(model), "run, chat");
+  add(as<ImageEmbedder>(model), "embed, similarity");
+  add(as<Embedder>(model), "classify --labels");
+  add(as<Classifier>(model), "classify");
+  add(as<LanguageTrainable>(model) || as<Embedder>(model), "train");
+  return text;
+}
+
+// Feature rows of a picture of the size that the checkpoint's processor makes; none when it has no pictures.
+std::optional<int64_t> tokens_per_image(const LoadedModel& loaded) {
+  const auto* generator = as<Generator>(*loaded.model);
+  if (!generator || loaded.checkpoint.preprocessor.is_null()) return std::nullopt;
+  Request request;
+  request.messages.push_back({"user", {{ContentPart::Kind::image, ""}, {ContentPart::Kind::text, "?"}}});
+  request.images.push_back(Image::filled(336, 336, {128, 128, 128}));
+  Prompt with_picture = generator->prepare(request);
+  std::map<int64_t, int64_t> counts;
+  for (int64_t id : with_picture.ids) ++counts[id];
+  int64_t most = 0;
+  for (const auto& [id, count] : counts) most = std::max(most, count);
+  return most;
+}
+
+std::string picture_size(const Json& preprocessor) {
+  for (const char* key : {"crop_size", "size"}) {
+    Json size = preprocessor.find(key);
+    if (size.is_number()) return fmt::format("{0} x {0}", size.as<int64_t>());
+    if (size.has("height") && size.has("width"))
+      return fmt::format("{} x {}", size.at("width").as<int64_t>(), size.at("height").as<int64_t>());
+    if (size.has("shortest_edge")) return fmt::format("shortest side {}", size.at("shortest_edge").as<int64_t>());
+  }
+  return "";
+}
+
+}  // namespace
+
+int run_command(const ShowOptions& show, const Context& context) {
+  LoadOptions options = load_options(show.model);
+  std::shared_ptr<const LoadedModel> loaded = load_model(show.model.model, options);
+  const TensorSource& source = *loaded->checkpoint.source;
+  std::map<std::string, PartSize> parts;
+  PartSize total;
+  for (const Parameter& parameter : loaded->weights->parameters()) {
+    TensorInfo info = source.has(parameter.name) ? source.info(parameter.name) : TensorInfo{};
+    int64_t count = 1;
+    for (int64_t size : info.shape) count *= size;
+    bool is_matrix = info.shape.size() == 2;
+    for (PartSize* size : {&parts[part_of(parameter.name)], &total}) {
+      size->parameters += count;
+      size->matrix_parameters += is_matrix ? count : 0;
+      size->file_bytes += info.file_bytes;
+    }
+  }
+  std::optional<int64_t> tokens = tokens_per_image(*loaded);
+  std::string picture = picture_size(loaded->checkpoint.preprocessor);
+  const auto* generator = as<Generator>(*loaded->model);
+  if (context.options.json) {
+    nlohmann::ordered_json json{{"model", loaded->checkpoint.name},
+                                {"folder", loaded->checkpoint.folder.string()},
+                                {"system", loaded->system->slug},
+                                {"status", status_of(loaded->system->slug)},
+                                {"commands", tasks_text(*loaded->model)},
+                                {"parameters", total.parameters}};
+    for (const auto& [name, size] : parts)
+      json["parts"].push_back({{"name", name}, {"parameters", size.parameters}, {"file_bytes", size.file_bytes}});
+    for (const auto& [precision, bits] : kBits)
+      json["memory_bytes"][precision_name(precision)] = static_cast<int64_t>(memory_bytes(total, bits));
+    if (tokens) json["tokens_per_image"] = *tokens;
+    if (!picture.empty()) json["picture"] = picture;
+    if (generator) json["context"] = generator->max_positions();
+    json["has_chat_template"] = loaded->checkpoint.chat_template != nullptr;
+    print_json(json);
+    return kExitOk;
+  }
+  const Stream& out = context.terminal.out;
+  auto line = [&](const std::string& label, const std::string& text) {
+    print(out.paint(Ink::dim, fmt::format("{:<14}", label)) + text + "\n");
+  };
+  print(out.paint(Ink::bold, loaded->checkpoint.name) + "\n");
+  line("folder", loaded->checkpoint.folder.string());
+  line("weights", source.describe());
+  line("system", std::string(loaded->system->slug) + "  (`vlm show " + loaded->system->slug + "`)");
+  line("commands", tasks_text(*loaded->model));
+  line("parameters", count_text(static_cast<double>(total.parameters)));
+  for (const auto& [name, size] : parts)
+    line("", fmt::format("{:<28} {:>8}  {:>8}", name, count_text(static_cast<double>(size.parameters)),
+                         bytes_text(static_cast<double>(size.file_bytes))));
+  std::string memory;
+  for (const auto& [precision, bits] : kBits)
+    memory += fmt::format("{}{} {}", memory.empty() ? "" : ", ", precision_name(precision),
+                          bytes_text(memory_bytes(total, bits)));
+  line("memory", memory);
+  if (!picture.empty()) line("picture", picture);
+  if (tokens) line("tokens", fmt::format("{} for a picture", *tokens));
+  if (generator) line("context", fmt::format("{} tokens", generator->max_positions()));
+  if (generator) line("template", loaded->checkpoint.chat_template ? "of the checkpoint" : "of the system");
+  return kExitOk;
+}
+
+}  // namespace vlm::cli

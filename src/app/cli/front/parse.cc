@@ -1,0 +1,399 @@
+#include "app/cli/front/parse.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "app/cli/front/help.h"
+#include "base/error.h"
+
+namespace vlm::cli {
+
+namespace {
+
+CLI::App& command(CLI::App& parent, const std::string& name, const std::string& what,
+                  const std::string& example) {
+  CLI::App& app = *parent.add_subcommand(name, what);
+  app.footer("Example:\n  " + example);
+  app.positionals_at_end(false);
+  return app;
+}
+
+// The option struct that a command fills lives in the variant from the moment the command is met.
+template <typename T>
+std::shared_ptr<T> target_of(CLI::App& app, Parsed& parsed) {
+  auto target = std::make_shared<T>();
+  app.parse_complete_callback([target, &parsed] { parsed.options.command = *target; });
+  return target;
+}
+
+void add_common(CLI::App& app, Options& options) {
+  app.add_flag("--json", options.json, "print one JSON object instead of text");
+  app.add_flag("-q,--quiet", options.quiet, "no progress and no notes");
+  app.add_flag("-v,--verbose", options.verbose, "more notes");
+  app.add_option("--threads", options.threads, "processor threads (default: all cores)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1024}))
+      ->type_name("N");
+  app.add_option("--color,--colour", options.colour, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("WHEN");
+}
+
+void add_model(CLI::App& app, ModelOptions& model) {
+  app.add_option("model", model.model, "a folder, a hub id in the local cache, or \"default\"")
+      ->type_name("MODEL")
+      ->required();
+  app.add_option("--revision", model.revision, "branch, tag or commit of a hub id (default: main)")
+      ->type_name("REV");
+  app.add_option("--precision", model.precision,
+                 "auto, f32, bf16, int8 or int4 (auto: as stored, f32 for small models)")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}))
+      ->type_name("P");
+  app.add_option("--system", model.system, "read the checkpoint as this system of `vlm list`")
+      ->type_name("SLUG");
+  app.add_flag("--lenient", model.lenient, "note missing and unused tensors instead of refusing the checkpoint");
+}
+
+void add_pictures(CLI::App& app, std::vector<std::string>& images) {
+  app.add_option("-i,--image", images, "a picture: file, http(s) address, or - for standard input")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_texts(CLI::App& app, std::vector<std::string>& texts) {
+  app.add_option("-t,--text", texts, "a text; may be given several times")
+      ->type_name("TEXT")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_answer(CLI::App& app, AnswerFlags& answer) {
+  const std::string group = "Sampling";
+  app.add_option("-n,--max-new-tokens", answer.max_new_tokens, "longest answer (default: 512)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->type_name("N");
+  app.add_option("--temperature", answer.temperature, "0 (default): the likeliest token; else draw")
+      ->type_name("T")
+      ->group(group);
+  app.add_option("--top-k", answer.top_k, "draw from the K likeliest tokens")->type_name("K")->group(group);
+  app.add_option("--top-p", answer.top_p, "draw from the likeliest that hold probability P")
+      ->type_name("P")
+      ->group(group);
+  app.add_option("--min-p", answer.min_p, "drop tokens below P times the best one's probability")
+      ->type_name("P")
+      ->group(group);
+  app.add_option("--repetition-penalty", answer.repetition_penalty, "above 1: repeat less")
+      ->type_name("R")
+      ->group(group);
+  app.add_option("--presence-penalty", answer.presence_penalty, "as in OpenAI's API")
+      ->type_name("R")
+      ->group(group);
+  app.add_option("--frequency-penalty", answer.frequency_penalty, "as in OpenAI's API")
+      ->type_name("R")
+      ->group(group);
+  app.add_option("--beams", answer.num_beams, "beam search with this many beams (not streamed)")
+      ->check(CLI::Range(int64_t{1}, int64_t{64}))
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--length-penalty", answer.length_penalty, "of beam search; above 0 favours long answers")
+      ->type_name("R")
+      ->group(group);
+  app.add_option("--seed", answer.seed, "equal seeds give equal answers (default: 0)")
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--stop", answer.stop, "end the answer before this text; may be given several times")
+      ->type_name("TEXT")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group(group);
+}
+
+void add_run(CLI::App& parent, Parsed& parsed) {
+  CLI::App& app = command(parent, "run", "answer a question about pictures",
+                          "vlm run default --image cat.png \"What is on the sofa?\"");
+  auto run = target_of<RunOptions>(app, parsed);
+  add_model(app, run->model);
+  app.add_option("question", run->words, "the question; - reads it from standard input")->type_name("QUESTION");
+  add_pictures(app, run->images);
+  app.add_option("--system-prompt", run->system_prompt, "what the model is told before the question")
+      ->type_name("TEXT");
+  app.add_flag("--raw", run->raw, "the question is the whole prompt, placeholders included; no chat template");
+  app.add_option("--trace", run->trace_folder, "write the intermediate tensors into this folder")
+      ->type_name("DIR");
+  app.add_option("--picture", run->picture, "write the first picture with question and answer below it")
+      ->type_name("FILE");
+  app.add_flag("--stats", run->stats, "print times and rates");
+  add_answer(app, run->answer);
+}
+
+void add_chat(CLI::App& parent, Parsed& parsed) {
+  CLI::App& app = command(parent, "chat", "talk about pictures", "vlm chat default --image cat.png");
+  auto chat = target_of<ChatOptions>(app, parsed);
+  add_model(app, chat->model);
+  add_pictures(app, chat->images);
+  app.add_option("--system-prompt", chat->system_prompt, "what the model is told before the first question")
+      ->type_name("TEXT");
+  app.add_flag("--stats", chat->stats, "print times and rates after each answer");
+  add_answer(app, chat->answer);
+}
+
+void add_vectors(CLI::App& parent, Parsed& parsed) {
+  CLI::App& embed_app = command(parent, "embed", "pictures and texts as vectors",
+                                "vlm embed openai/clip-vit-base-patch32 --image cat.png --text \"a cat\" --json");
+  auto embed = target_of<EmbedOptions>(embed_app, parsed);
+  add_model(embed_app, embed->model);
+  add_pictures(embed_app, embed->images);
+  add_texts(embed_app, embed->texts);
+  embed_app
+      .add_option("-o,--output", embed->output, "write image_embeds and text_embeds into a safetensors file")
+      ->type_name("FILE");
+
+  CLI::App& classify_app =
+      command(parent, "classify", "which label fits a picture",
+              "vlm classify openai/clip-vit-base-patch32 --image pet.png --labels \"a cat,a dog\"");
+  auto classify = target_of<ClassifyOptions>(classify_app, parsed);
+  add_model(classify_app, classify->model);
+  add_pictures(classify_app, classify->images);
+  classify_app
+      .add_option("--labels", classify->labels, "labels, separated by commas (default: the model's own classes)")
+      ->type_name("A,B,...")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  classify_app
+      .add_option("--template", classify->text_template, "text made of a label (default: \"a photo of a {}\")")
+      ->type_name("TEXT");
+  classify_app.add_option("--top", classify->top, "how many labels to print (default: 5)")
+      ->check(CLI::Range(int64_t{1}, int64_t{100000}))
+      ->type_name("N");
+
+  CLI::App& similarity_app =
+      command(parent, "similarity", "how well pictures and texts fit together",
+              "vlm similarity openai/clip-vit-base-patch32 --image a.png --image b.png --text \"a red bus\"");
+  auto similarity = target_of<SimilarityOptions>(similarity_app, parsed);
+  add_model(similarity_app, similarity->model);
+  add_pictures(similarity_app, similarity->images);
+  add_texts(similarity_app, similarity->texts);
+
+  CLI::App& tokenize_app = command(parent, "tokenize", "text as a model's token ids, and back",
+                                   "vlm tokenize default \"What is this?\"");
+  auto tokenize = target_of<TokenizeOptions>(tokenize_app, parsed);
+  tokenize_app.add_option("model", tokenize->model, "a folder, a hub id in the local cache, or \"default\"")
+      ->type_name("MODEL")
+      ->required();
+  tokenize_app.add_option("text", tokenize->text, "the text; - reads standard input")->type_name("TEXT");
+  tokenize_app.add_option("--decode", tokenize->decode, "token ids to turn into text, separated by commas")
+      ->type_name("ID,...")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  tokenize_app.add_option("--revision", tokenize->revision, "branch, tag or commit of a hub id (default: main)")
+      ->type_name("REV");
+  tokenize_app.add_flag("--no-special", tokenize->without_special_tokens,
+                        "do not add the tokens that begin and end a text");
+}
+
+void add_looking(CLI::App& parent, Parsed& parsed) {
+  CLI::App& list_app = command(parent, "list", "all systems, and what works today", "vlm list splice 2024");
+  auto list = target_of<ListOptions>(list_app, parsed);
+  list_app.add_option("words", list->words, "only systems whose card holds all of these")->type_name("WORD");
+
+  CLI::App& show_app = command(parent, "show", "the card of a system, or what a checkpoint holds",
+                               "vlm show llava-1.5");
+  auto show = target_of<ShowOptions>(show_app, parsed);
+  add_model(show_app, show->model);
+  show_app.get_option("model")->description("a system of `vlm list`, a folder, a hub id, or \"default\"");
+
+  CLI::App& doctor = command(parent, "doctor", "what this machine has, and what will be used", "vlm doctor");
+  target_of<DoctorOptions>(doctor, parsed);
+
+  CLI::App& verify_app = command(parent, "verify", "compare with reference cases, tensor by tensor",
+                                 "vlm verify tests/cases/llava-1.5-a");
+  auto verify = target_of<VerifyOptions>(verify_app, parsed);
+  verify_app.add_option("cases", verify->cases, "folders with case.json, or folders of such folders")
+      ->type_name("CASE")
+      ->required();
+  verify_app.add_option("--precision", verify->precision, "f32 (default), bf16, int8 or int4")
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "int4"}))
+      ->type_name("P");
+}
+
+void add_making(CLI::App& parent, Parsed& parsed) {
+  CLI::App& pull_app = command(parent, "pull", "fetch a checkpoint from the hub into its local cache",
+                               "vlm pull llava-hf/llava-1.5-7b-hf");
+  auto pull = target_of<PullOptions>(pull_app, parsed);
+  pull_app.add_option("hub_id", pull->hub_id, "organisation/name")->type_name("HUB_ID")->required();
+  pull_app.add_option("--revision", pull->revision, "branch, tag or commit (default: main)")->type_name("REV");
+  pull_app.add_option("--include", pull->include, "only files that match this pattern (* and ?)")
+      ->type_name("GLOB")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  pull_app.add_option("--exclude", pull->exclude, "no files that match this pattern")
+      ->type_name("GLOB")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  pull_app.add_option("--jobs", pull->jobs, "files at a time (default: 4)")
+      ->check(CLI::Range(int64_t{1}, int64_t{32}))
+      ->type_name("N");
+
+  CLI::App& quantize_app = command(parent, "quantize", "write a checkpoint in fewer bits",
+                                   "vlm quantize llava-hf/llava-1.5-7b-hf llava-int4 --precision int4");
+  auto quantize = target_of<QuantizeOptions>(quantize_app, parsed);
+  quantize_app.add_option("model", quantize->model, "a folder, a hub id in the local cache, or \"default\"")
+      ->type_name("MODEL")
+      ->required();
+  quantize_app.add_option("output", quantize->output, "new folder that receives the checkpoint")
+      ->type_name("FOLDER")
+      ->required();
+  quantize_app.add_option("--precision", quantize->precision, "int8 (default) or int4")
+      ->check(CLI::IsMember({"int8", "int4"}))
+      ->type_name("P");
+  quantize_app.add_option("--revision", quantize->revision, "branch, tag or commit of a hub id (default: main)")
+      ->type_name("REV");
+
+  CLI::App& train_app = command(parent, "train", "train a model after a recipe",
+                                "vlm train recipes/default.toml --set output.folder=runs/first");
+  auto train = target_of<TrainOptions>(train_app, parsed);
+  train_app.add_option("recipe", train->recipe, "a recipe (TOML)")->type_name("RECIPE")->required();
+  train_app.add_option("--set", train->overrides, "a value in place of the recipe's, as key=value")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  train_app.add_flag("--restart", train->restart, "begin anew even where a run was interrupted");
+
+  CLI::App& data_app = command(parent, "data", "training data", "vlm data make scenes --count 1000");
+  data_app.require_subcommand(1);
+  CLI::App& make_app = command(data_app, "make", "draw scenes and ask about them",
+                               "vlm data make scenes --count 1000 --seed 7");
+  auto make = target_of<DataMakeOptions>(make_app, parsed);
+  make_app.add_option("folder", make->folder, "receives images/ and data.json")->type_name("FOLDER")->required();
+  make_app.add_option("--count", make->count, "pictures (default: 100)")
+      ->check(CLI::Range(int64_t{1}, int64_t{100000000}))
+      ->type_name("N");
+  make_app.add_option("--seed", make->seed, "equal seeds give equal data (default: 0)")->type_name("N");
+  make_app.add_option("--size", make->size_px, "width and height in pixels (default: 112)")
+      ->check(CLI::Range(int64_t{16}, int64_t{4096}))
+      ->type_name("PX");
+}
+
+std::vector<std::string> names_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(sub->get_name());
+  return names;
+}
+
+CLI::App* find_command(CLI::App& app, const std::string& word) {
+  for (CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; }))
+    if (sub->get_name() == word) return sub;
+  return nullptr;
+}
+
+[[noreturn]] void fail_unknown_command(const CLI::App& app, const std::string& word) {
+  std::string near = nearest_word(word, names_of(app));
+  fail(ErrorKind::bad_request, near.empty() ? "`vlm --help` lists the commands" : "did you mean `vlm " + near + "`?",
+       "there is no command \"{}\"", word);
+}
+
+// The command that the words name, as deep as they go.
+CLI::App& innermost(CLI::App& app) {
+  CLI::App* found = &app;
+  while (!found->get_subcommands().empty()) found = found->get_subcommands().front();
+  return *found;
+}
+
+std::string full_name(const CLI::App& app) {
+  return app.get_parent() ? full_name(*app.get_parent()) + " " + app.get_name() : "vlm";
+}
+
+[[noreturn]] void fail_extra(const CLI::App& app, const std::string& word) {
+  std::string help = "`" + full_name(app) + " --help` shows what it takes";
+  if (!word.starts_with("-"))
+    fail(ErrorKind::bad_request, help + "; put texts with spaces into quotes", "{}: one word too many: \"{}\"",
+         full_name(app), word);
+  std::vector<std::string> options;
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
+  std::string near = nearest_word(word.substr(0, word.find('=')), options);
+  fail(ErrorKind::bad_request, near.empty() ? help : "did you mean " + near + "?", "{}: unknown option {}",
+       full_name(app), word);
+}
+
+}  // namespace
+
+Grammar::Grammar() : app_(new CLI::App), parsed_(new Parsed) {
+  CLI::App& app = *app_;
+  app.description("vlm runs, trains and serves vision-language models.");
+  app.name("vlm");
+  app.set_help_flag("-h,--help", "show this help");
+  app.option_defaults()->always_capture_default(false);
+  app.require_subcommand(0, 1);
+  app.fallthrough(false);
+  app.add_flag("--version", std::string("print the version"));
+  add_run(app, *parsed_);
+  add_chat(app, *parsed_);
+  add_vectors(app, *parsed_);
+  add_looking(app, *parsed_);
+  add_making(app, *parsed_);
+  CLI::App& completions = command(app, "completions", "completions for a shell: bash, zsh or fish",
+                                  "source <(vlm completions bash)");
+  completions.add_option("shell", parsed_->text, "bash, zsh or fish")
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}))
+      ->type_name("SHELL")
+      ->required();
+  completions.parse_complete_callback([this] { parsed_->answer = FrontAnswer::completions; });
+  CLI::App& manual = command(app, "manual", "the manual page", "vlm manual | man -l -");
+  manual.parse_complete_callback([this] { parsed_->answer = FrontAnswer::manual; });
+  for (CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+    add_common(*sub, parsed_->options);
+    for (CLI::App* inner : sub->get_subcommands([](const CLI::App*) { return true; }))
+      add_common(*inner, parsed_->options);
+  }
+}
+
+Grammar::~Grammar() = default;
+
+Parsed parse_command_line(const std::vector<std::string>& words) {
+  Grammar grammar;
+  CLI::App& app = grammar.app();
+  Parsed& parsed = *grammar.parsed_;
+  if (words.empty()) return {{}, FrontAnswer::help, overview_text(app)};
+  if (words[0] == "help") {
+    if (words.size() > 1) {
+      CLI::App* sub = find_command(app, words[1]);
+      if (!sub) fail_unknown_command(app, words[1]);
+      return {{}, FrontAnswer::help, command_text(*sub)};
+    }
+    return {{}, FrontAnswer::help, overview_text(app)};
+  }
+  if (!words[0].starts_with("-") && !find_command(app, words[0])) fail_unknown_command(app, words[0]);
+  try {
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
+  } catch (const CLI::CallForHelp&) {
+    CLI::App& inner = innermost(app);
+    return {{}, FrontAnswer::help, &inner == &app ? overview_text(app) : command_text(inner)};
+  } catch (const CLI::ExtrasError&) {
+    CLI::App& inner = innermost(app);
+    std::vector<std::string> extras = app.remaining(true);
+    if (inner.get_name() == "data" && !extras.empty()) fail_unknown_command(inner, extras.front());
+    fail_extra(inner, extras.empty() ? "" : extras.front());
+  } catch (const CLI::RequiredError& error) {
+    CLI::App& inner = innermost(app);
+    fail(ErrorKind::bad_request, "`" + full_name(inner) + " --help` shows an example", "{}: {}",
+         full_name(inner), missing_text(inner, error.what()));
+  } catch (const CLI::ParseError& error) {
+    CLI::App& inner = innermost(app);
+    fail(ErrorKind::bad_request, "`" + full_name(inner) + " --help` shows what it takes", "{}: {}",
+         full_name(inner), error.what());
+  }
+  if (app.count("--version")) return {{}, FrontAnswer::version, "vlm " VLM_VERSION "\n"};
+  if (std::holds_alternative<ListOptions>(parsed.options.command)) parsed.answer = FrontAnswer::list;
+  if (std::holds_alternative<ShowOptions>(parsed.options.command)) parsed.answer = FrontAnswer::show;
+  return parsed;
+}
+
+}  // namespace vlm::cli

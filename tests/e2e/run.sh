@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Answers, embeddings, classes, tokens, traces on tiny checkpoints.
+source "$(dirname "$0")/lib.sh"
+cases=$root/tests/cases
+export HF_HOME=$scratch/hub
+
+answer=$("$VLM" run "$tiny" --image "$picture" "What is this?" -n 8)
+check "run answers" [ -n "$answer" ]
+equal "run is deterministic" "$("$VLM" run "$tiny" --image "$picture" "What is this?" -n 8)" "$answer"
+equal "the picture may come from standard input" \
+  "$("$VLM" run "$tiny" --image - "What is this?" -n 8 < "$picture")" "$answer"
+equal "the picture may stand before the question" "$("$VLM" run "$tiny" "$picture" "What is this?" -n 8)" "$answer"
+equal "the question may come from standard input" \
+  "$(echo "What is this?" | "$VLM" run "$tiny" --image "$picture" -n 8 -)" "$answer"
+
+raw=$("$VLM" run "$tiny" --raw --image "$picture" -n 10 --json \
+  $'USER: <image>\nWhat does this picture show? ASSISTANT:')
+ids() { tr -d ' \n' <<< "$1" | sed 's/.*"ids":\[\([0-9,]*\)\].*/\1/'; }
+check "--json has the ids" [ -n "$(ids "$raw")" ]
+holds "--json has the times" "$raw" '"decode_s"'
+same=$("$VLM" run "$tiny" --raw --image "$picture" -n 10 --json --threads 1 \
+  $'USER: <image>\nWhat does this picture show? ASSISTANT:')
+equal "one thread gives the same ids" "$(ids "$same")" "$(ids "$raw")"
+
+draw() { "$VLM" run "$tiny" --image "$picture" "What is this?" -n 12 --temperature 1.5 --seed "$1" --json; }
+equal "equal seeds give equal answers" "$(ids "$(draw 3)")" "$(ids "$(draw 3)")"
+check "other seeds give other answers" [ "$(ids "$(draw 3)")" != "$(ids "$(draw 4)")" ]
+check "beam search answers" "$VLM" run "$tiny" --image "$picture" "What is this?" -n 4 --beams 3
+for precision in bf16 int8 int4; do
+  check "run --precision $precision" "$VLM" run "$tiny" --image "$picture" "What is this?" -n 4 --precision $precision
+done
+holds "--stats prints rates" "$("$VLM" run "$tiny" --image "$picture" "What?" -n 4 --stats 2>&1 > "$scratch/out")" \
+  'encode .* prefill .* decode .*/s'
+equal "standard error is empty without a terminal" \
+  "$("$VLM" run "$tiny" --image "$picture" "What?" -n 4 2>&1 > "$scratch/out")" ""
+
+check "--trace writes" "$VLM" run "$tiny" --image "$picture" "What?" -n 4 --trace "$scratch/trace" -q
+holds "the trace has FORMAT.md's names" "$(head -c 20000 "$scratch/trace/trace.safetensors" | tr '{' '\n')" 'image_features'
+check "--picture writes" "$VLM" run "$tiny" --image "$picture" "What?" -n 4 --picture "$scratch/out.png"
+equal "what --picture wrote is a PNG" "$(head -c 4 "$scratch/out.png" | tail -c 3)" "PNG"
+
+talk=$(printf '%s\n' "/image $picture" "What is this?" "/save $scratch/chat.json" "/clear" "/quit" |
+  "$VLM" chat "$tiny" -n 6 2> "$scratch/err")
+check "chat answers" [ -n "$talk" ]
+equal "chat's first answer is run's" "$talk" "$("$VLM" run "$tiny" --image "$picture" "What is this?" -n 6)"
+holds "chat saves the conversation" "$(cat "$scratch/chat.json")" '"role": "assistant"'
+
+clip=$cases/clip-a/checkpoint
+clip_picture=$(ls "$cases"/clip-a/media/* | head -n 1)
+equal "embed prints a row for each input" "$("$VLM" embed "$clip" --image "$clip_picture" --text "a cat" | wc -l)" 2
+holds "embed --json" "$("$VLM" embed "$clip" --text "a cat" --json)" '"embedding"'
+holds "classify with labels" "$("$VLM" classify "$clip" --image "$clip_picture" --labels "a cat,a dog")" '%  a (cat|dog)'
+holds "classify with the model's classes" "$("$VLM" classify "$cases/vit-a/checkpoint" --image "$clip_picture")" ' %  '
+holds "similarity" "$("$VLM" similarity "$clip" --image "$clip_picture" --text "a cat")" '^ +-?[01]\.[0-9]+ '
+
+text="What does this picture show?"
+tokens=$("$VLM" tokenize "$tiny" "$text" --json)
+decoded=$("$VLM" tokenize "$tiny" --decode "$(ids "$tokens")")
+holds "tokenize and back" "$decoded" "What does this picture show\?"
+
+shown=$("$VLM" show "$tiny")
+holds "show CHECKPOINT names the system" "$shown" 'llava-1\.5'
+holds "show CHECKPOINT tells memory" "$shown" 'int4 [0-9]'
+holds "show CHECKPOINT tells tokens per picture" "$shown" '[0-9]+ for a picture'
+holds "doctor tells the kernels" "$("$VLM" doctor)" '^kernels '
+
+check "quantize" "$VLM" quantize "$tiny" "$scratch/int8" --precision int8
+check "a quantised checkpoint runs" "$VLM" run "$scratch/int8" --image "$picture" "What?" -n 4
+check "data make" "$VLM" data make "$scratch/scenes" --count 3 --seed 1
+check "data make writes pictures" test -s "$scratch/scenes/images/000002.png"
+holds "data make writes questions" "$(cat "$scratch/scenes/data.json")" '"conversations"'
+finish
