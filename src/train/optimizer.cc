@@ -10,7 +10,6 @@ namespace vlm {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
-constexpr int64_t kGrain = 1 << 15;  // elements: less work does not pay for waking a thread
 
 double sum_of_squares(const float* values, int64_t count) {
   double total = 0;
@@ -53,33 +52,50 @@ bool AdamW::step(double lr) {
   if (!std::isfinite(norm)) return false;
   ++steps_;
   double shrink = options_.clip > 0 && norm > options_.clip ? options_.clip / norm : 1.0;
-  double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(steps_));
-  double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(steps_));
-  auto gradient_scale = static_cast<float>(shrink);
+  // Whole parameters to threads: one parallel region instead of one for each.
+  parallel_for(0, static_cast<int64_t>(entries_.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t idx = begin; idx < end; ++idx) update(entries_[static_cast<size_t>(idx)], lr, shrink);
+  });
+  return true;
+}
+
+void AdamW::update(Entry& entry, double lr, double gradient_scale) const {
+  if (!entry.value.grad().defined()) return;
+  Tensor gradient = entry.value.grad().contiguous();
+  auto steps = static_cast<double>(steps_);
+  double rate = lr * entry.lr_scale;
+  auto scale = static_cast<float>(gradient_scale);
   auto beta1 = static_cast<float>(options_.beta1), beta2 = static_cast<float>(options_.beta2);
   auto rest1 = static_cast<float>(1 - options_.beta1), rest2 = static_cast<float>(1 - options_.beta2);
-  auto inverse_root2 = static_cast<float>(1 / std::sqrt(correction2));
+  auto step_size = static_cast<float>(rate / (1 - std::pow(options_.beta1, steps)));
+  auto inverse_root2 = static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, steps)));
   auto epsilon = static_cast<float>(options_.epsilon);
-  for (Entry& entry : entries_) {
-    if (!entry.value.grad().defined()) continue;
-    Tensor gradient = entry.value.grad().contiguous();
-    double rate = lr * entry.lr_scale;
-    auto step_size = static_cast<float>(rate / correction1);
-    auto keep = static_cast<float>(entry.decays ? 1 - rate * options_.weight_decay : 1.0);
-    const float* g = gradient.data_ptr<float>();
-    float* value = entry.value.data_ptr<float>();
-    float* m = entry.first.data_ptr<float>();
-    float* v = entry.second.data_ptr<float>();
-    parallel_for(0, entry.value.numel(), kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t idx = begin; idx < end; ++idx) {
-        float slope = g[idx] * gradient_scale;
-        m[idx] = beta1 * m[idx] + rest1 * slope;
-        v[idx] = beta2 * v[idx] + rest2 * slope * slope;
-        value[idx] = keep * value[idx] - step_size * m[idx] / (std::sqrt(v[idx]) * inverse_root2 + epsilon);
-      }
-    });
+  auto keep = static_cast<float>(entry.decays ? 1 - rate * options_.weight_decay : 1.0);
+  const float* g = gradient.data_ptr<float>();
+  float* value = entry.value.data_ptr<float>();
+  float* m = entry.first.data_ptr<float>();
+  float* v = entry.second.data_ptr<float>();
+  int64_t count = entry.value.numel();
+  for (int64_t idx = 0; idx < count; ++idx) {
+    float slope = g[idx] * scale;
+    m[idx] = beta1 * m[idx] + rest1 * slope;
+    v[idx] = beta2 * v[idx] + rest2 * slope * slope;
+    value[idx] = keep * value[idx] - step_size * m[idx] / (std::sqrt(v[idx]) * inverse_root2 + epsilon);
   }
-  return true;
+}
+
+void AdamW::add_gradients(const std::vector<Tensor>& gradients) {
+  VLM_CHECK(gradients.size() == entries_.size(), "{} gradients of {} parameters", gradients.size(),
+            entries_.size());
+  at::NoGradGuard no_grad;
+  for (size_t idx = 0; idx < gradients.size(); ++idx) {
+    if (!gradients[idx].defined()) continue;
+    Tensor& sum = entries_[idx].value.mutable_grad();
+    if (sum.defined())
+      sum.add_(gradients[idx]);
+    else
+      sum = gradients[idx].to(at::kFloat).contiguous();
+  }
 }
 
 void AdamW::zero_gradients() {
@@ -128,13 +144,14 @@ AveragedWeights::AveragedWeights(std::vector<Tensor> values, double decay)
 void AveragedWeights::update(int64_t step) {
   double early = static_cast<double>(1 + step) / static_cast<double>(10 + step);
   auto rest = static_cast<float>(1 - std::min(decay_, early));
-  for (size_t at = 0; at < values_.size(); ++at) {
-    const float* value = values_[at].data_ptr<float>();
-    float* average = averages_[at].data_ptr<float>();
-    parallel_for(0, values_[at].numel(), kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t idx = begin; idx < end; ++idx) average[idx] += rest * (value[idx] - average[idx]);
-    });
-  }
+  parallel_for(0, static_cast<int64_t>(values_.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto at = static_cast<size_t>(begin); at < static_cast<size_t>(end); ++at) {
+      const float* value = values_[at].data_ptr<float>();
+      float* average = averages_[at].data_ptr<float>();
+      int64_t count = values_[at].numel();
+      for (int64_t idx = 0; idx < count; ++idx) average[idx] += rest * (value[idx] - average[idx]);
+    }
+  });
 }
 
 void AveragedWeights::swap() {

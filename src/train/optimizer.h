@@ -31,12 +31,15 @@ class AdamW {
   // False when a gradient is not finite: then nothing changes. Entries without a gradient stay as they are.
   bool step(double lr);
   void zero_gradients();
+  void add_gradients(const std::vector<Tensor>& gradients);  // one for each entry; undefined: nothing
 
   const std::vector<Entry>& entries() const { return entries_; }
   int64_t steps_done() const { return steps_; }
   void set_steps_done(int64_t steps) { steps_ = steps; }
 
  private:
+  void update(Entry& entry, double lr, double gradient_scale) const;
+
   std::vector<Entry> entries_;
   AdamOptions options_;
   int64_t steps_ = 0;

@@ -159,6 +159,10 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
     stage.steps = (samples + stage.batch * stage.accumulate - 1) / (stage.batch * stage.accumulate);
   table.read("tokens", stage.tokens, 0, 1 << 20);
   table.read("pad", stage.pad);
+  table.read("precision", stage.precision);
+  if (stage.precision != "float32" && stage.precision != "bfloat16")
+    fail(ErrorKind::bad_request, "use float32 or bfloat16", "{}.precision = \"{}\"", table.path(),
+         stage.precision);
   table.read("lr", stage.rate.peak, 0, kMost);
   table.read("last_lr", stage.rate.last, 0, 1);
   table.read("warmup", stage.rate.warmup, 0, kMostSteps);
@@ -276,6 +280,10 @@ Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::str
     evaluation->read("every", recipe.evaluate_every, 0, int64_t{1} << 40);
     evaluation->read("questions", recipe.evaluate_questions, 1, 1 << 20);
     evaluation->finish();
+  }
+  if (auto run = table.below("run")) {
+    run->read("workers", recipe.workers, 1, 256);
+    run->finish();
   }
   if (auto out = table.below("output")) {
     out->read("folder", output);

@@ -6,6 +6,7 @@
 //   [data]        source = "scenes"           or the path of a JSON list in LLaVA's format
 //   [evaluation]  every = 1000                steps between evaluations on held-out questions
 //   [output]      folder = "path"             receives training_state.safetensors and the finished model
+//   [run]         workers = 2                 passes at the same time
 //   [[stage]]     name, trains, freezes, steps, batch, lr, ...
 #pragma once
 
@@ -30,6 +31,7 @@ struct StageRecipe {
   int64_t accumulate = 1;                     // passes of one step
   int64_t tokens = 0;                         // longest example; 0: as long as it is
   bool pad = true;                            // examples of a pass to one length
+  std::string precision = "float32";          // of products; "bfloat16" on processors that multiply it fast
   LearningRate rate;                          // lr, warmup, schedule, cooldown, last_lr
   std::map<std::string, double> lr_scale;     // by part or pattern
   AdamOptions adam;                           // beta1, beta2, epsilon, weight_decay, clip
@@ -51,6 +53,7 @@ struct Recipe {
   int64_t evaluate_questions = 200;
   std::filesystem::path output;
   double save_every_s = 300;
+  int64_t workers = 1;                 // passes computed at the same time, each on one core; 1: one, on all
   std::string save_dtype = "float32";  // or "bfloat16"
   std::vector<StageRecipe> stages;
 };

@@ -1,5 +1,8 @@
 #include "train/train.h"
 
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -13,6 +16,7 @@
 #include "train/patch_labels.h"
 #include "train/save.h"
 #include "train/training_state.h"
+#include "train/workers.h"
 
 namespace vlm {
 
@@ -38,13 +42,41 @@ class TowerState final : public trace::Sink {
   Tensor state;
 };
 
+// Products of matrices in bfloat16 while it lives, on this thread; weights, sums and losses stay float32.
+class BfloatProducts {
+ public:
+  explicit BfloatProducts(bool enabled) : enabled_(enabled) {
+    if (!enabled_) return;
+    at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
+    at::autocast::set_autocast_cache_enabled(false);  // every weight is used once in a pass
+    at::autocast::set_cpu_enabled(true);
+  }
+  ~BfloatProducts() {
+    if (enabled_) at::autocast::set_cpu_enabled(false);
+  }
+  BfloatProducts(const BfloatProducts&) = delete;
+  BfloatProducts& operator=(const BfloatProducts&) = delete;
+
+ private:
+  bool enabled_;
+};
+
+// What one pass of the model over a batch gives.
+struct Pass {
+  std::vector<Tensor> gradients;  // of the optimizer's entries
+  double loss = 0, patch_loss = 0;
+  int64_t tokens = 0, examples = 0;
+  std::map<std::string, ExactMatch::Count> kinds;
+  std::vector<double> patch_right;
+};
+
 // What happened since the last line of the log.
 struct Window {
   double loss = 0, patch_loss = 0, norm = 0;
   int64_t steps = 0, tokens = 0, examples = 0;
   std::map<std::string, ExactMatch::Count> kinds;  // answers whose tokens all were the likeliest
   std::vector<double> patch_right;
-  int64_t patch_counts = 0;
+  std::vector<int64_t> patch_asked;
   Clock::time_point start = Clock::now();
 };
 
@@ -57,9 +89,12 @@ class Trainer {
   void open_stage(const StageRecipe& stage);
   void make_optimizer(const StageRecipe& stage);
   bool run_stage(const StageRecipe& stage);
-  double pass(const StageRecipe& stage, BatchQueue::Batch batch);
+  Pass pass(const StageRecipe& stage, BatchQueue::Batch batch) const;
+  double compute_gradients(const StageRecipe& stage, BatchQueue& queue);
   void encode_pictures(const std::vector<Prompt>& prompts) const;
-  void count_answers(const BatchQueue::Batch& batch, const Tensor& logits);
+  static std::map<std::string, ExactMatch::Count> count_answers(const BatchQueue::Batch& batch,
+                                                                const std::vector<Prompt>& prompts,
+                                                                const Tensor& logits);
   BatchQueue::Batch make_batch(const StageRecipe& stage, int64_t index) const;
   void log_window(const StageRecipe& stage, double lr);
   void evaluate(const StageRecipe& stage);
@@ -80,6 +115,7 @@ class Trainer {
   std::unique_ptr<AveragedWeights> average_;
   std::vector<std::string> average_names_;
   std::unique_ptr<ExampleSource> examples_;
+  std::unique_ptr<Workers> workers_;
   std::map<std::string, Tensor> values_;  // parameters between stages
   TrainingState loaded_;
   Tensor patch_weight_, patch_bias_;
@@ -110,7 +146,7 @@ void Trainer::open_stage(const StageRecipe& stage) {
   } else if (recipe_.from_scratch) {
     checkpoint.source = initial_source(recipe_.seed, checkpoint.config);
   }
-  model_ = bind(std::move(checkpoint), {.trainable = true, .lora = stage.lora}, recipe_.system);
+  model_ = bind_model(std::move(checkpoint), {.trainable = true, .lora = stage.lora}, recipe_.system);
   trainable_ = as<LanguageTrainable>(*model_.model);
   if (!trainable_)
     fail(ErrorKind::unsupported, "`vlm list` shows which systems train", "{} cannot be trained on answers",
@@ -207,42 +243,50 @@ BatchQueue::Batch Trainer::make_batch(const StageRecipe& stage, int64_t index) c
   return batch;
 }
 
-// Adds the pass's gradients; returns its loss.
-double Trainer::pass(const StageRecipe& stage, BatchQueue::Batch batch) {
+// Forward and backward over one batch, on any thread.
+Pass Trainer::pass(const StageRecipe& stage, BatchQueue::Batch batch) const {
+  Pass result;
   std::vector<Prompt> prompts;
+  std::vector<Tensor> labels;
   for (Example& example : batch) {
-    window_.tokens += static_cast<int64_t>(example.prompt.ids.size());
+    result.tokens += static_cast<int64_t>(example.prompt.ids.size());
     prompts.push_back(std::move(example.prompt));
+    if (example.patch_labels.defined()) labels.push_back(example.patch_labels);
   }
+  result.examples = static_cast<int64_t>(batch.size());
   TowerState tower;
   LanguageTrainable::Losses losses;
+  Tensor total, patch_logits, patch_wanted;
   {
     trace::Scope scope(patch_weight_.defined() ? &tower : nullptr);
+    BfloatProducts products(stage.precision == "bfloat16");
     if (stage.objective == "patches")
       encode_pictures(prompts);
     else
       losses = trainable_->loss(prompts, false);
+    if (patch_weight_.defined() && tower.state.defined()) {
+      patch_wanted = at::cat(labels);
+      int64_t patches = patch_wanted.size(0) / tower.state.size(0);
+      Tensor state = tower.state.slice(1, tower.state.size(1) - patches).flatten(0, 1);
+      patch_logits = at::linear(state, patch_weight_, patch_bias_).to(at::kFloat);
+    }
   }
-  Tensor total = losses.loss;
-  double value = total.defined() ? total.item<double>() : 0.0;
-  if (patch_weight_.defined() && tower.state.defined()) {
-    std::vector<Tensor> labels;
-    for (const Example& example : batch) labels.push_back(example.patch_labels);
-    Tensor wanted = at::cat(labels);
-    int64_t patches = wanted.size(0) / tower.state.size(0);
-    Tensor state = tower.state.slice(1, tower.state.size(1) - patches).flatten(0, 1);
-    Tensor logits = at::linear(state, patch_weight_, patch_bias_);
-    Tensor patch = patch_loss(logits, wanted);
-    window_.patch_loss += patch.item<double>();
+  if (losses.loss.defined()) {
+    total = losses.loss;
+    result.loss = total.item<double>();
+    result.kinds = count_answers(batch, prompts, losses.logits);
+  }
+  if (patch_logits.defined()) {
+    Tensor patch = patch_loss(patch_logits, patch_wanted);
+    result.patch_loss = patch.item<double>();
+    result.patch_right = patch_accuracy(patch_logits, patch_wanted);
     total = total.defined() ? total + patch * stage.patch_loss : patch * stage.patch_loss;
-    if (step_ % kLogEvery == kLogEvery - 1) window_.patch_right = patch_accuracy(logits, wanted);
   }
-  if (stage.accumulate > 1) total = total / static_cast<double>(stage.accumulate);
-  total.backward();
-  for (size_t at = 0; at < batch.size(); ++at) batch[at].prompt.labels = std::move(prompts[at].labels);
-  if (losses.logits.defined()) count_answers(batch, losses.logits);
-  window_.examples += static_cast<int64_t>(batch.size());
-  return value;
+  std::vector<Tensor> inputs;
+  for (const AdamW::Entry& entry : adam_->entries()) inputs.push_back(entry.value);
+  result.gradients = torch::autograd::grad({total / static_cast<double>(stage.accumulate)}, inputs, {}, false,
+                                           false, /*allow_unused=*/true);
+  return result;
 }
 
 // Only for what the tower computes on the way.
@@ -250,20 +294,27 @@ void Trainer::encode_pictures(const std::vector<Prompt>& prompts) const {
   std::vector<Tensor> pixels;
   for (const Prompt& prompt : prompts)
     for (const MediaInput& media : prompt.media) pixels.push_back(media.pixel_values);
-  as<Generator>(*model_.model)->encode({at::cat(pixels), {}, {}});
+  MediaInput media;
+  media.pixel_values = at::cat(pixels);
+  as<Generator>(*model_.model)->encode(media);
 }
 
-void Trainer::count_answers(const BatchQueue::Batch& batch, const Tensor& logits) {
+// An answer is right when each of its tokens is the likeliest.
+std::map<std::string, ExactMatch::Count> Trainer::count_answers(const BatchQueue::Batch& batch,
+                                                                const std::vector<Prompt>& prompts,
+                                                                const Tensor& logits) {
+  std::map<std::string, ExactMatch::Count> kinds;
   std::vector<int64_t> likeliest = to_ids(logits.detach().argmax(1));
   size_t row = 0;
-  for (const Example& example : batch) {
-    const std::vector<int64_t>& labels = example.prompt.labels;
+  for (size_t idx = 0; idx < batch.size(); ++idx) {
+    const std::vector<int64_t>& labels = prompts[idx].labels;
+    const std::vector<std::string>& names = batch[idx].kinds;
     size_t answer = 0;
     bool is_right = true, is_open = false;
     auto close = [&] {
       if (!is_open) return;
-      std::string kind = answer < example.kinds.size() ? example.kinds[answer] : "answer";
-      ++window_.kinds[kind].asked, window_.kinds[kind].right += is_right;
+      ExactMatch::Count& count = kinds[answer < names.size() ? names[answer] : "answer"];
+      ++count.asked, count.right += is_right;
       ++answer, is_open = false, is_right = true;
     };
     for (size_t at = 1; at < labels.size(); ++at) {
@@ -272,10 +323,42 @@ void Trainer::count_answers(const BatchQueue::Batch& batch, const Tensor& logits
         continue;
       }
       is_open = true;
-      is_right = is_right && likeliest[row++] == labels[at];
+      is_right = is_right && likeliest[row] == labels[at];
+      ++row;
     }
     close();
   }
+  return kinds;
+}
+
+// The step's gradients, in the order of its passes whoever computed them.
+double Trainer::compute_gradients(const StageRecipe& stage, BatchQueue& queue) {
+  std::vector<Pass> passes(static_cast<size_t>(stage.accumulate));
+  std::vector<BatchQueue::Batch> batches;
+  for (int64_t at = 0; at < stage.accumulate; ++at) batches.push_back(queue.next());
+  auto run = [&](int64_t at) {
+    auto idx = static_cast<size_t>(at);
+    passes[idx] = pass(stage, std::move(batches[idx]));
+  };
+  if (workers_)
+    workers_->run(stage.accumulate, run);
+  else
+    for (int64_t at = 0; at < stage.accumulate; ++at) run(at);
+  double loss = 0;
+  for (Pass& done : passes) {
+    adam_->add_gradients(done.gradients);
+    loss += done.loss / static_cast<double>(stage.accumulate);
+    window_.patch_loss += done.patch_loss / static_cast<double>(stage.accumulate);
+    window_.tokens += done.tokens;
+    window_.examples += done.examples;
+    for (const auto& [kind, count] : done.kinds)
+      window_.kinds[kind].asked += count.asked, window_.kinds[kind].right += count.right;
+    window_.patch_right.resize(done.patch_right.size());
+    window_.patch_asked.resize(done.patch_right.size());
+    for (size_t field = 0; field < done.patch_right.size(); ++field)
+      if (done.patch_right[field] >= 0) window_.patch_right[field] += done.patch_right[field], ++window_.patch_asked[field];
+  }
+  return loss;
 }
 
 void Trainer::log_window(const StageRecipe& stage, double lr) {
@@ -289,7 +372,9 @@ void Trainer::log_window(const StageRecipe& stage, double lr) {
     kinds += fmt::format(" {} {:.0f}", kind, 100 * count.share());
     all.right += count.right, all.asked += count.asked;
   }
-  for (double right : window_.patch_right) patches += fmt::format(" {:.0f}", 100 * right);
+  for (size_t field = 0; field < window_.patch_right.size(); ++field)
+    patches += fmt::format(" {:.0f}", 100 * window_.patch_right[field] /
+                                          static_cast<double>(std::max<int64_t>(window_.patch_asked[field], 1)));
   std::string detail =
       fmt::format("loss {:.4f}, {:.0f} tokens/s, {:.0f} min left", result_.loss,
                   static_cast<double>(window_.tokens) / seconds, left / 60);
@@ -335,7 +420,8 @@ void Trainer::save_state(int64_t stage_index) {
 // False when asked to stop.
 bool Trainer::run_stage(const StageRecipe& stage) {
   int64_t first_pass = step_ * stage.accumulate;
-  BatchQueue queue([&](int64_t index) { return make_batch(stage, index); }, first_pass, 4);
+  BatchQueue queue([&](int64_t index) { return make_batch(stage, index); }, first_pass,
+                   static_cast<size_t>(4 + stage.accumulate));
   auto saved = Clock::now();
   window_ = {};
   while (step_ < stage.steps) {
@@ -344,9 +430,7 @@ bool Trainer::run_stage(const StageRecipe& stage) {
       return false;
     }
     adam_->zero_gradients();
-    double loss = 0;
-    for (int64_t at = 0; at < stage.accumulate; ++at)
-      loss += pass(stage, queue.next()) / static_cast<double>(stage.accumulate);
+    double loss = compute_gradients(stage, queue);
     double lr = stage.rate.at(step_);
     double norm = adam_->gradient_norm();
     if (adam_->step(lr)) {
@@ -381,6 +465,7 @@ void Trainer::finish_stage() {
 }
 
 TrainResult Trainer::run() {
+  if (recipe_.workers > 1) workers_ = std::make_unique<Workers>(recipe_.workers);
   std::filesystem::create_directories(recipe_.output);
   if (options_.resume) {
     if (auto state = load_training_state(recipe_.output)) {
