@@ -64,6 +64,9 @@ Json Json::parse(std::string_view text, std::string name) {
   } catch (const json::parse_error& error) {
     fail(ErrorKind::bad_checkpoint, "the file is damaged or is not JSON; get it again",
          "{}: not valid JSON at byte {} of {}", name, error.byte, text.size());
+  } catch (const json::exception&) {  // a number beyond double
+    fail(ErrorKind::bad_checkpoint, "compare the file with the published one",
+         "{}: holds a number that is too large", name);
   }
   const json* root = &document->root;
   return Json(std::move(document), root, std::move(name));

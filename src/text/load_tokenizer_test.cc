@@ -82,6 +82,8 @@ TEST_F(LoadTokenizer, FilesAreRefusedByName) {
   expect_error("no tokenizer", ErrorKind::not_found);
   put("tokenizer.json", "{\"model\": ");
   expect_error("tokenizer.json: not valid JSON");
+  put("tokenizer.json", R"({"model": 1e999})");
+  expect_error("tokenizer.json: holds a number that is too large");
   put("tokenizer.json", "{}");
   expect_error("tokenizer.json: the key model is missing");
   put("tokenizer.json", R"({"model": {"type": "Magic"}})");
