@@ -44,8 +44,7 @@ LabelledChat label_chat(const Request& request, const ChatTemplate& chat_templat
     auto tokens_up_to = [&](size_t num_messages, bool add_generation_prompt) {
       before.messages.assign(request.messages.begin(),
                              request.messages.begin() + static_cast<int64_t>(num_messages));
-      std::vector<int64_t> ids =
-          tokenise(render_prompt(before, chat_template, info, add_generation_prompt));
+      std::vector<int64_t> ids = tokenise(render_prompt(before, chat_template, info, add_generation_prompt));
       size_t common = 0;
       while (common < ids.size() && common < chat.ids.size() && ids[common] == chat.ids[common]) ++common;
       return common;

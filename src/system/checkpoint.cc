@@ -51,13 +51,15 @@ Checkpoint Checkpoint::open_without_weights(const std::filesystem::path& folder)
   if (!std::filesystem::is_directory(folder))
     fail(ErrorKind::bad_request, "give the folder of a checkpoint, not one of its files",
          "{} is not a folder", folder.string());
-  if (!std::filesystem::exists(folder / "config.json"))
+  std::filesystem::path config = folder / "config.json";
+  if (!std::filesystem::exists(config)) config = folder / "open_clip_config.json";
+  if (!std::filesystem::exists(config))
     fail(ErrorKind::not_found, "a checkpoint is a folder with config.json, weights and tokenizer files",
-         "{}: no config.json in this folder", folder.string());
+         "{}: no config.json (or open_clip_config.json) in this folder", folder.string());
   Checkpoint checkpoint;
   checkpoint.folder = folder;
   checkpoint.name = hub_id_of(folder);
-  checkpoint.config = Json::read_file(folder / "config.json");
+  checkpoint.config = Json::read_file(config);
   checkpoint.preprocessor = read_if_there(folder / "preprocessor_config.json");
   checkpoint.generation = read_if_there(folder / "generation_config.json");
   if (has_tokenizer(folder)) checkpoint.tokenizer = load_tokenizer(folder);

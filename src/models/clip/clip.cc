@@ -10,12 +10,13 @@
 // eos_token_id 2 pool at the largest id.
 //
 // MetaCLIP [metaclip]: the same graph trained on curated data; facebook/metaclip-*, configs that leave out
-// CLIP's defaults.
+// CLIP's defaults; its own *.pt files in open_clip's layout (open_clip.cc).
 #include "models/clip/systems.h"
 
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "models/clip/open_clip.h"
 #include "parts/encoders/text_tower.h"
 #include "parts/encoders/vit.h"
 #include "parts/heads/contrastive.h"
@@ -83,7 +84,8 @@ class Clip final : public Model, public Embedder {
 };
 
 bool is_clip(const Checkpoint& checkpoint) {
-  return checkpoint.has_architecture("CLIPModel") || checkpoint.config.get("model_type", "") == "clip";
+  return checkpoint.has_architecture("CLIPModel") || checkpoint.config.get("model_type", "") == "clip" ||
+         is_open_clip(checkpoint);
 }
 
 bool is_named_metaclip(const Checkpoint& checkpoint) {
@@ -93,6 +95,7 @@ bool is_named_metaclip(const Checkpoint& checkpoint) {
 }
 
 std::unique_ptr<Model> make(const Checkpoint& checkpoint, const Weights& w) {
+  if (is_open_clip(checkpoint)) return make_open_clip(checkpoint, w);
   return std::make_unique<Clip>(checkpoint, w);
 }
 
@@ -101,13 +104,15 @@ std::unique_ptr<Model> make(const Checkpoint& checkpoint, const Weights& w) {
 System clip() {
   return {.slug = "clip",
           .accepts = [](const Checkpoint& c) { return is_clip(c) && !is_named_metaclip(c); },
-          .make = make};
+          .make = make,
+          .layouts = open_clip_layouts()};
 }
 
 System metaclip() {
   return {.slug = "metaclip",
           .accepts = [](const Checkpoint& c) { return is_clip(c) && is_named_metaclip(c); },
-          .make = make};
+          .make = make,
+          .layouts = open_clip_layouts()};
 }
 
 }  // namespace vlm::clip

@@ -8,14 +8,24 @@
 
 namespace vlm {
 
+struct TextTowerNames {
+  const char* tokens;
+  const char* positions;  // the table's whole name
+  const char* final_norm;
+  EncoderNames encoder;
+};
+
 struct TextTowerConfig {
   EncoderConfig encoder;
+  TextTowerNames names;
   int64_t vocab_size = 49408;
   int64_t max_position_embeddings = 77;
   int64_t eos_token_id = 2;
 
   static TextTowerConfig clip(const Json& config);
   static TextTowerConfig siglip(const Json& config);
+  // open_clip's text_cfg; the activation stands beside it.
+  static TextTowerConfig open_clip(const Json& text_cfg, Act act);
 };
 
 class TextTower {
@@ -30,7 +40,8 @@ class TextTower {
 
  private:
   TextTowerConfig config_;
-  nn::Embedding tokens_, positions_;
+  nn::Embedding tokens_;
+  Tensor positions_;  // [T, D]
   TransformerEncoder encoder_;
   nn::Norm final_norm_;
 };

@@ -4,6 +4,14 @@
 
 namespace vlm {
 
+int64_t open_clip_mlp_width(const Json& json, int64_t width) {
+  double ratio = json.get("mlp_ratio", 4.0);
+  if (!(ratio > 0 && ratio < 64))
+    fail(ErrorKind::bad_checkpoint, "compare the file with the published one",
+         "{}: mlp_ratio {} is out of range (0, 64)", json.path(), ratio);
+  return static_cast<int64_t>(static_cast<double>(width) * ratio);
+}
+
 TransformerEncoder::TransformerEncoder(const EncoderConfig& config, const EncoderNames& names,
                                        const Weights& w)
     : config_(config) {

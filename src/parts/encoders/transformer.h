@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "nn/linear.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
@@ -67,6 +68,9 @@ struct EncoderConfig {
   bool is_causal = false;
   bool has_qkv_bias = true;
 };
+
+// Of open_clip's vision_cfg and text_cfg.
+int64_t open_clip_mlp_width(const Json& json, int64_t width);
 
 class TransformerEncoder {
  public:

@@ -18,12 +18,28 @@ constexpr VitNames kSiglip{.class_token = nullptr,
                            .pre_norm = nullptr,
                            .post_norm = "post_layernorm",
                            .encoder = kClipNames};
+constexpr VitNames kOpenClip{.class_token = "class_embedding",
+                             .patch = "conv1",
+                             .positions = "positional_embedding",
+                             .pre_norm = "ln_pre",
+                             .post_norm = "ln_post",
+                             .encoder = kOpenClipNames};
 constexpr VitNames kClassic{.class_token = "embeddings.cls_token",
                             .patch = "embeddings.patch_embeddings.projection",
                             .positions = "embeddings.position_embeddings",
                             .pre_norm = nullptr,
                             .post_norm = "layernorm",
                             .encoder = kVitNames};
+
+void check_sizes(const VitConfig& config, const Json& json) {
+  int64_t width = config.encoder.hidden_size, heads = config.encoder.num_attention_heads;
+  if (heads < 1 || width % heads != 0)
+    fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
+         "{}: hidden_size {} does not divide into {} heads", json.path(), width, heads);
+  if (config.patch_size > config.image_size)
+    fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
+         "{}: patch_size {} exceeds image_size {}", json.path(), config.patch_size, config.image_size);
+}
 
 VitConfig read(const Json& json, const VitNames& names, const char* act, double eps, int64_t patch_size) {
   VitConfig config;
@@ -38,16 +54,9 @@ VitConfig read(const Json& json, const VitNames& names, const char* act, double 
   config.image_size = json.integer("image_size", 1, 1 << 14, 224);
   config.patch_size = json.integer("patch_size", 1, 1 << 10, patch_size);
   config.num_channels = json.integer("num_channels", 1, 64, 3);
-  if (encoder.hidden_size % encoder.num_attention_heads != 0)
-    fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
-         "{}: hidden_size {} does not divide into {} heads", json.path(), encoder.hidden_size,
-         encoder.num_attention_heads);
-  if (config.patch_size > config.image_size)
-    fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
-         "{}: patch_size {} exceeds image_size {}", json.path(), config.patch_size, config.image_size);
+  check_sizes(config, json);
   return config;
 }
-
 }  // namespace
 
 VitConfig VitConfig::clip(const Json& json) {
@@ -65,6 +74,22 @@ VitConfig VitConfig::vit(const Json& json) {
   VitConfig config = read(json, kClassic, "gelu", 1e-12, 16);
   config.has_patch_bias = true;
   config.encoder.has_qkv_bias = json.get("qkv_bias", true);
+  return config;
+}
+
+VitConfig VitConfig::open_clip(const Json& json, Act act) {
+  VitConfig config;
+  config.names = kOpenClip;
+  EncoderConfig& encoder = config.encoder;
+  encoder.hidden_size = json.integer("width", 1, 1 << 16, 768);
+  encoder.intermediate_size = open_clip_mlp_width(json, encoder.hidden_size);
+  encoder.num_hidden_layers = json.integer("layers", 1, 1024, 12);
+  int64_t head_width = json.integer("head_width", 1, 1 << 16, 64);
+  encoder.num_attention_heads = encoder.hidden_size / head_width;
+  encoder.hidden_act = act;
+  config.image_size = json.integer("image_size", 1, 1 << 14, 224);
+  config.patch_size = json.integer("patch_size", 1, 1 << 10, 16);
+  check_sizes(config, json);
   return config;
 }
 

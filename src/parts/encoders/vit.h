@@ -33,6 +33,8 @@ struct VitConfig {
   static VitConfig clip(const Json& config);
   static VitConfig siglip(const Json& config);
   static VitConfig vit(const Json& config);
+  // open_clip's vision_cfg; the activation stands beside it.
+  static VitConfig open_clip(const Json& vision_cfg, Act act);
   // By model_type: clip_vision_model, siglip_vision_model. Throws unsupported.
   static VitConfig tower(const Json& config);
 

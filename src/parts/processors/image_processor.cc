@@ -125,8 +125,9 @@ Image ImageProcessor::geometry(const Image& image) const {
   if (crop_size) {
     auto [height, width] = *crop_size;
     // Floor division, also for pictures smaller than the crop: they are filled with black around.
-    auto start = [](int64_t have, int64_t want) {
-      return static_cast<int64_t>(std::floor(static_cast<double>(have - want) / 2));
+    auto start = [&](int64_t have, int64_t want) {
+      double half = static_cast<double>(have - want) / 2;
+      return static_cast<int64_t>(crop_rounds_to_even ? std::nearbyint(half) : std::floor(half));
     };
     current = crop(current, start(current.height, height), start(current.width, width), height, width);
   }

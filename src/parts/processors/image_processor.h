@@ -20,8 +20,9 @@ struct ImageProcessor {
   std::optional<std::array<int64_t, 2>> size;  // {height, width}: resize does not
   Filter resample = Filter::bicubic;
   std::optional<std::array<int64_t, 2>> crop_size;  // {height, width}; none: no crop
-  bool pad_to_square = false;                       // with the mean colour, before everything else
-  double rescale_factor = 1.0 / 255.0;              // 1 when do_rescale is false
+  bool crop_rounds_to_even = false;     // half a pixel, as torchvision; otherwise down, as transformers
+  bool pad_to_square = false;           // with the mean colour, before everything else
+  double rescale_factor = 1.0 / 255.0;  // 1 when do_rescale is false
   bool do_normalize = true;
   std::array<double, 3> image_mean{0.5, 0.5, 0.5};
   std::array<double, 3> image_std{0.5, 0.5, 0.5};
