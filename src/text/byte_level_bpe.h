@@ -12,6 +12,7 @@ namespace vlm {
 extern const char* const kGpt2Pattern;
 extern const char* const kQwen2Pattern;
 extern const char* const kLlama3Pattern;
+extern const char* const kGpt4oPattern;
 extern const char* const kClipPattern;
 
 // Pre-tokenizer that cuts along `pattern` and writes bytes as letters.

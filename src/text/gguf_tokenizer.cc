@@ -82,6 +82,7 @@ struct PreKind {
   const char* pattern;
   bool nfc = false;
   bool ignore_merges = false;
+  bool single_digits = false;  // cut out before the pattern
 };
 
 PreKind pre_kind(const std::string& name) {
@@ -102,6 +103,10 @@ PreKind pre_kind(const std::string& name) {
       {"qwen2", {kQwen2Pattern, true}},
       {"stablelm2", {kQwen2Pattern, true}},
       {"deepseek-r1-qwen", {kQwen2Pattern, true}},
+      {"gpt-4o", {kGpt4oPattern}},
+      {"smollm", {kGpt2Pattern, false, false, true}},
+      {"starcoder", {kGpt2Pattern, false, false, true}},
+      {"refact", {kGpt2Pattern, false, false, true}},
   };
   auto found = kinds.find(name);
   if (found == kinds.end())
@@ -123,6 +128,8 @@ TokenizerParts byte_level(const GgufTokenizer& values) {
   TokenizerParts parts;
   if (kind.nfc) parts.normalizer = normalizers::nfc();
   parts.pre_tokenizer = byte_level_split(kind.pattern, false);
+  if (kind.single_digits)
+    parts.pre_tokenizer = pre_tokenizers::sequence({pre_tokenizers::digits(true), parts.pre_tokenizer});
   parts.model = std::make_shared<Bpe>(std::move(vocabulary), merges, std::move(options), "tokenizer.ggml");
   parts.decoder = decoders::byte_level();
   add_special_tokens(values, true, parts);
