@@ -70,11 +70,15 @@ Checkpoint Checkpoint::open_without_weights(const std::filesystem::path& folder)
 Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
   Checkpoint checkpoint = open_without_weights(folder);
   checkpoint.source = open_weights(folder);
-  if (checkpoint.config.has("mm_vision_tower") && !stores_tower(*checkpoint.source)) {
-    std::string tower = checkpoint.config.at("mm_vision_tower").as<std::string>();
-    checkpoint.add_vision_tower(with_context("vision tower of " + checkpoint.name,
-                                             [&] { return open(find_reference(tower, folder)); }));
-  }
+  if (!checkpoint.config.has("mm_vision_tower")) return checkpoint;
+  std::string tower = checkpoint.config.at("mm_vision_tower").as<std::string>();
+  with_context("vision tower of " + checkpoint.name, [&] {
+    std::filesystem::path place = find_reference(tower, folder);
+    if (stores_tower(*checkpoint.source))  // then only its config and preprocessor are needed
+      checkpoint.vision_tower = std::make_shared<Checkpoint>(open_without_weights(place));
+    else
+      checkpoint.add_vision_tower(open(place));
+  });
   return checkpoint;
 }
 

@@ -14,6 +14,8 @@ namespace {
 constexpr int64_t kGroup = 32;
 constexpr int64_t kSmallestQuantised = 1 << 12;  // elements; as nn/linear.cc
 constexpr double kLargestHalf = 65504;
+constexpr char kAdapterA[] = "lora_A.weight";
+constexpr char kAdapterB[] = "lora_B.weight";
 
 bool holds_weights(const std::filesystem::path& file) {
   static const std::set<std::string> endings = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5",
@@ -52,6 +54,9 @@ Tensor as_half(const Tensor& tensor) {
 void save_model(const LoadedModel& model, const std::filesystem::path& folder, at::ScalarType dtype) {
   at::NoGradGuard no_grad;
   if (!model.checkpoint.folder.empty()) copy_other_files(model.checkpoint.folder, folder);
+  // A tower that was published apart is saved with the rest; its config stays a folder of its own.
+  if (const auto& tower = model.checkpoint.vision_tower)
+    copy_other_files(tower->folder, folder / std::filesystem::path(tower->name).filename());
   std::filesystem::create_directories(folder);
   NamedTensors tensors;
   for (const Parameter& parameter : model.weights->parameters())
@@ -59,6 +64,43 @@ void save_model(const LoadedModel& model, const std::filesystem::path& folder, a
   for (const std::string& name : model.weights->ignored_names())
     tensors.emplace_back(name, model.weights->source().load(name));
   write_weights(folder, tensors);
+}
+
+bool is_adapter(const std::string& name) {
+  return name.ends_with(kAdapterA) || name.ends_with(kAdapterB);
+}
+
+std::string adapted_name(const std::string& adapter_name) {
+  return adapter_name.substr(0, adapter_name.rfind("lora_")) + "weight";
+}
+
+void save_adapters(const std::map<std::string, Tensor>& values, const LoraOptions& lora,
+                   const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  NamedTensors tensors;
+  nlohmann::ordered_json modules = nlohmann::ordered_json::array();
+  for (const auto& [name, value] : values) {
+    if (!is_adapter(name)) continue;
+    tensors.emplace_back("base_model.model." + name, value.contiguous());
+    if (name.ends_with(kAdapterA)) modules.push_back(name.substr(0, name.size() - sizeof kAdapterA));
+  }
+  nlohmann::ordered_json config = {{"peft_type", "LORA"},    {"r", lora.rank},
+                                   {"lora_alpha", lora.alpha}, {"lora_dropout", 0.0},
+                                   {"bias", "none"},           {"target_modules", modules}};
+  write_text(folder / "adapter_config.json", config.dump(2) + "\n");
+  write_safetensors(folder / "adapter_model.safetensors", tensors);
+}
+
+void merge_adapters(std::map<std::string, Tensor>& values, const LoraOptions& lora) {
+  at::NoGradGuard no_grad;
+  double scale = lora.alpha / static_cast<double>(std::max<int64_t>(lora.rank, 1));
+  for (auto& [name, value] : values) {
+    if (!name.ends_with("weight") || is_adapter(name)) continue;
+    std::string stem = name.substr(0, name.size() - std::string_view("weight").size());
+    auto a = values.find(stem + kAdapterA), b = values.find(stem + kAdapterB);
+    if (a != values.end() && b != values.end()) value = value + at::mm(b->second, a->second) * scale;
+  }
+  std::erase_if(values, [](const auto& entry) { return is_adapter(entry.first); });
 }
 
 void quantise_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to,
