@@ -36,6 +36,13 @@ Error current_error() {
     return is_memory ? Error(ErrorKind::out_of_resources, message, kMemoryHint)
                      : Error(ErrorKind::internal, "tensor library: " + message, kBugHint);
   } catch (const std::filesystem::filesystem_error& error) {
+    for (std::errc full : {std::errc::no_space_on_device, std::errc::file_too_large, std::errc::io_error})
+      if (error.code() == full)
+        return Error(ErrorKind::out_of_resources,
+                     fmt::format("{} cannot be written ({})",
+                                 error.path2().empty() ? error.path1().string() : error.path2().string(),
+                                 error.code().message()),
+                     "free some space or choose another folder");
     bool is_missing = error.code() == std::errc::no_such_file_or_directory;
     return Error(is_missing ? ErrorKind::not_found : ErrorKind::bad_request, error.what(),
                  "look at the path and its permissions");

@@ -145,5 +145,6 @@ constexpr int kExitInterrupted = 130;
 
 }  // namespace vlm::cli
 
-// Runs a command that needs the engine; reports errors itself and returns the exit code. Exported by libvlm.so.
+// Runs a command that needs the engine; reports errors itself and returns the exit code. Exported by
+// libvlm.so.
 extern "C" int vlm_cli_run(const vlm::cli::Options* options);

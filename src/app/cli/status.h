@@ -1,4 +1,5 @@
-// What works today, counted when the build was configured: systems of src/models, reference cases of tests/cases.
+// What works today, counted when the build was configured: systems of src/models, reference cases of
+// tests/cases.
 #pragma once
 
 #include <span>

@@ -4,7 +4,9 @@ namespace vlm::cli {
 
 namespace {
 
-double rate(int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
+double rate(int64_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
 
 }  // namespace
 
@@ -19,8 +21,8 @@ AnswerOptions answer_options(const AnswerFlags& flags) {
   sampling.do_sample = flags.temperature > 0;
   sampling.temperature = flags.temperature > 0 ? flags.temperature : 1;
   if (flags.temperature < 0)
-    fail(ErrorKind::bad_request, "give 0 for the likeliest token, about 0.7 for variety", "--temperature is {}",
-         flags.temperature);
+    fail(ErrorKind::bad_request, "give 0 for the likeliest token, about 0.7 for variety",
+         "--temperature is {}", flags.temperature);
   bool narrows = flags.top_k != 0 || flags.top_p != 1 || flags.min_p != 0;
   if (narrows && flags.temperature == 0)
     log(LogLevel::warn, "--top-k, --top-p and --min-p have no effect at --temperature 0");
@@ -42,16 +44,18 @@ ChatMessage user_message(size_t num_images, const std::string& text) {
 }
 
 std::string stats_text(const DecodeTimes& times) {
-  int64_t images = times.images_encoded + times.images_reused, fresh = times.tokens_prompt - times.tokens_reused;
+  int64_t images = times.images_encoded + times.images_reused,
+          fresh = times.tokens_prompt - times.tokens_reused;
   std::string text;
   if (images > 0)
-    text = fmt::format("encode {} ({} picture{}{}), ", seconds_text(times.encode), images, images == 1 ? "" : "s",
+    text = fmt::format("encode {} ({} picture{}{}), ", seconds_text(times.encode), images,
+                       images == 1 ? "" : "s",
                        times.images_reused > 0 ? fmt::format(", {} known", times.images_reused) : "");
   text += fmt::format("prefill {} ({} tokens, {:.0f}/s{})", seconds_text(times.prefill), fresh,
                       rate(fresh, times.prefill),
                       times.tokens_reused > 0 ? fmt::format(", {} known", times.tokens_reused) : "");
-  return text + fmt::format(", decode {} ({} tokens, {:.1f}/s)", seconds_text(times.decode), times.tokens_generated,
-                            rate(times.tokens_generated, times.decode));
+  return text + fmt::format(", decode {} ({} tokens, {:.1f}/s)", seconds_text(times.decode),
+                            times.tokens_generated, rate(times.tokens_generated, times.decode));
 }
 
 nlohmann::ordered_json stats_json(const DecodeTimes& times) {

@@ -129,13 +129,15 @@ class Conversation {
     size_t space = line.find_first_of(" \t");
     std::string word = line.substr(0, space), rest;
     if (space != std::string::npos)
-      if (size_t begin = line.find_first_not_of(" \t", space); begin != std::string::npos) rest = line.substr(begin);
+      if (size_t begin = line.find_first_not_of(" \t", space); begin != std::string::npos)
+        rest = line.substr(begin);
     while (!rest.empty() && rest.back() == ' ') rest.pop_back();
     if (word == "/quit" || word == "/exit") return false;
     if (word == "/help") {
       print(kHelp);
     } else if (word == "/image") {
-      if (rest.empty()) fail(ErrorKind::bad_request, "write /image FILE", "/image needs the name of a picture");
+      if (rest.empty())
+        fail(ErrorKind::bad_request, "write /image FILE", "/image needs the name of a picture");
       add_picture(rest);
       log(LogLevel::info, "{}: {} x {} pixels, goes with the next question", rest, pending_.back().width,
           pending_.back().height);
@@ -165,7 +167,8 @@ class Conversation {
     Answer answer = session_->answer(request, options_, [](const std::string& text) { print(text); });
     print(options_.num_beams > 1 ? answer.text + "\n" : "\n");
     interrupted = false;
-    // A question that failed leaves no trace; one that was answered, even in part, belongs to the conversation.
+    // A question that failed leaves no trace; one that was answered, even in part, belongs to the
+    // conversation.
     request.messages.push_back(ChatMessage::text("assistant", answer.text));
     request_ = std::move(request);
     picture_names_.insert(picture_names_.end(), pending_names_.begin(), pending_names_.end());

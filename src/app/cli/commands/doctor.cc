@@ -30,10 +30,12 @@ std::string value_of(const char* file, const std::string& key) {
 }
 
 std::string cpu_features() {
-  std::string flags = " " + value_of("/proc/cpuinfo", "flags") + value_of("/proc/cpuinfo", "Features") + " ", found;
-  for (const char* word : {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16",
-                           "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve"})
-    if (flags.find(" " + std::string(word) + " ") != std::string::npos) found += (found.empty() ? "" : " ") + std::string(word);
+  std::string flags = " " + value_of("/proc/cpuinfo", "flags") + value_of("/proc/cpuinfo", "Features") + " ",
+              found;
+  for (const char* word : {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni",
+                           "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve"})
+    if (flags.find(" " + std::string(word) + " ") != std::string::npos)
+      found += (found.empty() ? "" : " ") + std::string(word);
   return found.empty() ? "none that is used" : found;
 }
 
@@ -83,12 +85,14 @@ int run_command(const DoctorOptions&, const Context& context) {
       {"processor", value_of("/proc/cpuinfo", "model name")},
       {"features", cpu_features()},
       {"threads", fmt::format("{} of {} cores", num_threads(), std::thread::hardware_concurrency())},
-      {"memory", fmt::format("{} free of {}", bytes_text(kilobytes_of("MemAvailable")), bytes_text(kilobytes_of("MemTotal")))},
+      {"memory", fmt::format("{} free of {}", bytes_text(kilobytes_of("MemAvailable")),
+                             bytes_text(kilobytes_of("MemTotal")))},
       {"kernels", kernels::kernels_description()},
       {"libtorch", torch_version(config)},
       {"blas", blas_of(config)},
       {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
-      {"hub cache", hub_cache_folder().string() + (std::filesystem::exists(hub_cache_folder()) ? "" : " (not there yet)")},
+      {"hub cache",
+       hub_cache_folder().string() + (std::filesystem::exists(hub_cache_folder()) ? "" : " (not there yet)")},
       {"default model", default_model({})},
       {"systems", systems_text()}};
   if (context.options.json) {

@@ -34,8 +34,8 @@ std::string environment(const char* name) {
 
 bool is_word(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char letter) {
-           return std::isalnum(letter) || letter == '.' || letter == '_' || letter == '-';
-         });
+    return std::isalnum(letter) || letter == '.' || letter == '_' || letter == '-';
+  });
 }
 
 bool stays_inside(const std::string& name) {
@@ -119,7 +119,8 @@ class PartialFile {
     if (size_bytes_ != file_.size_bytes || sum != file_.etag) {
       int64_t size = size_bytes_;
       clear();
-      fail(ErrorKind::bad_checkpoint, "run the command again; if it stays so, the server or a proxy alters files",
+      fail(ErrorKind::bad_checkpoint,
+           "run the command again; if it stays so, the server or a proxy alters files",
            "{}: {} bytes with the sum {}, expected {} bytes with {}", file_.name, size, sum, file_.size_bytes,
            file_.etag);
     }
@@ -158,7 +159,8 @@ Hub Hub::from_environment() {
     if (file.empty()) file = hub_cache_folder().parent_path() / "token";
     std::error_code ignored;
     if (fs::is_regular_file(file, ignored)) hub.token = read_text(file, 4096);
-    while (!hub.token.empty() && std::isspace(static_cast<unsigned char>(hub.token.back()))) hub.token.pop_back();
+    while (!hub.token.empty() && std::isspace(static_cast<unsigned char>(hub.token.back())))
+      hub.token.pop_back();
   }
   return hub;
 }
@@ -167,12 +169,13 @@ HubRepository Hub::list(const std::string& hub_id, const std::string& revision) 
   size_t slash = hub_id.find('/');
   if (slash == std::string::npos || !is_word(hub_id.substr(0, slash)) || !is_word(hub_id.substr(slash + 1)) ||
       hub_id.find("..") != std::string::npos)
-    fail(ErrorKind::bad_request, "give organisation/name, as in llava-hf/llava-1.5-7b-hf", "\"{}\" is no hub id",
-         hub_id);
+    fail(ErrorKind::bad_request, "give organisation/name, as in llava-hf/llava-1.5-7b-hf",
+         "\"{}\" is no hub id", hub_id);
   if (revision.find("..") != std::string::npos || !stays_inside(revision))
     fail(ErrorKind::bad_request, "give a branch, tag or commit", "\"{}\" is no revision", revision);
   std::string escaped = escaped_path(revision);
-  for (size_t at = escaped.find('/'); at != std::string::npos; at = escaped.find('/')) escaped.replace(at, 1, "%2F");
+  for (size_t at = escaped.find('/'); at != std::string::npos; at = escaped.find('/'))
+    escaped.replace(at, 1, "%2F");
   std::string address = endpoint + "/api/models/" + hub_id + "/revision/" + escaped + "?blobs=true";
   std::string json = fetch_text(address, {.limit_bytes = kLargestList_bytes, .token = token});
   return parse_repository(hub_id, json);
@@ -208,7 +211,8 @@ std::vector<HubFile> choose_files(const std::vector<HubFile>& files, const std::
     return std::any_of(endings.begin(), endings.end(),
                        [&](const std::string& ending) { return name.ends_with(ending); });
   };
-  const std::vector<std::string> foreign{".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".tflite", ".mlmodel"};
+  const std::vector<std::string> foreign{".h5",        ".msgpack", ".ot",     ".onnx",
+                                         ".onnx_data", ".tflite",  ".mlmodel"};
   const std::vector<std::string> pytorch{".bin", ".pth", ".pt", ".ckpt", ".bin.index.json"};
   bool has_safetensors = std::any_of(files.begin(), files.end(), [](const HubFile& file) {
     return file.name.ends_with(".safetensors") && file.name.find('/') == std::string::npos;

@@ -12,8 +12,8 @@
 namespace vlm::cli {
 
 struct HubFile {
-  std::string name;   // "model.safetensors", "sub/folder/x.json"
-  std::string etag;   // names its blob: the SHA-256 of large files, git's blob id of small ones
+  std::string name;  // "model.safetensors", "sub/folder/x.json"
+  std::string etag;  // names its blob: the SHA-256 of large files, git's blob id of small ones
   bool is_sha256 = false;
   int64_t size_bytes = 0;
 };
@@ -40,8 +40,9 @@ HubRepository parse_repository(const std::string& hub_id, const std::string& jso
 std::vector<HubFile> choose_files(const std::vector<HubFile>& files, const std::vector<std::string>& include,
                                   const std::vector<std::string>& exclude);
 
-// Fetches one file into the cache (blobs/, linked from snapshots/), going on where an earlier attempt stopped, and
-// checks its sum. `on_bytes` is told how many more bytes are there; negative when a part had to be dropped.
+// Fetches one file into the cache (blobs/, linked from snapshots/), going on where an earlier attempt
+// stopped, and checks its sum. `on_bytes` is told how many more bytes are there; negative when a part had to
+// be dropped.
 void fetch_file(const Hub& hub, const HubRepository& repository, const HubFile& file,
                 const std::function<void(int64_t)>& on_bytes);
 

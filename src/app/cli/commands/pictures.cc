@@ -20,7 +20,8 @@ std::string read_standard_input(int64_t limit_bytes) {
 
 Image read_picture(const std::string& name) {
   if (name != "-" && !is_address(name)) return read_image(name);
-  std::string bytes = name == "-" ? read_standard_input(kLimitBytes) : fetch_text(name, {.limit_bytes = kLimitBytes});
+  std::string bytes =
+      name == "-" ? read_standard_input(kLimitBytes) : fetch_text(name, {.limit_bytes = kLimitBytes});
   return decode_image(std::as_bytes(std::span(bytes)), name == "-" ? "standard input" : name);
 }
 

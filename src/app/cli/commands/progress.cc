@@ -25,7 +25,9 @@ std::string progress_line(const Progress& progress, double rate, int width) {
   else
     tail = amount_text(progress.done, progress.unit);
   if (rate > 0) {
-    tail += ", " + (progress.unit == "bytes" ? bytes_text(rate) : fmt::format("{:.3g} {}", rate, progress.unit)) + "/s";
+    tail += ", " +
+            (progress.unit == "bytes" ? bytes_text(rate) : fmt::format("{:.3g} {}", rate, progress.unit)) +
+            "/s";
     if (has_total && progress.done < progress.total)
       tail += ", " + seconds_text((progress.total - progress.done) / rate) + " left";
   }

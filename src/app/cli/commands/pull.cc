@@ -58,12 +58,14 @@ class Pull {
         fetch_file(hub_, repository_, file, [&](int64_t bytes) {
           counted += bytes;
           int64_t done = done_bytes_ += bytes;
-          report_progress({"fetching", static_cast<double>(done), static_cast<double>(total_bytes_), "bytes", file.name});
+          report_progress(
+              {"fetching", static_cast<double>(done), static_cast<double>(total_bytes_), "bytes", file.name});
         });
         return;
       } catch (const Error& error) {
         // A broken connection is taken up again where it stopped.
-        if (error.kind() != ErrorKind::out_of_resources || attempt + 1 == kAttempts || has_problem_ || interrupted)
+        if (error.kind() != ErrorKind::out_of_resources || attempt + 1 == kAttempts || has_problem_ ||
+            interrupted)
           throw;
         done_bytes_ -= counted;
         log(LogLevel::warn, "{}; trying again", error.message());

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include "app/cli/commands/models.h"
 #include "train/save.h"
 
@@ -8,7 +10,18 @@ int run_command(const QuantizeOptions& quantize, const Context& context) {
   std::filesystem::path from = find_model(quantize.model, quantize.revision), to = quantize.output;
   if (std::filesystem::exists(to) && !std::filesystem::is_empty(to))
     fail(ErrorKind::bad_request, "name a new folder", "{} is not empty", to.string());
-  quantise_checkpoint(from, to, precision_from(word));
+  // All of it or nothing: written beside its place, then moved there.
+  std::filesystem::path partial = std::filesystem::absolute(to).lexically_normal();
+  if (!partial.has_filename()) partial = partial.parent_path();
+  partial += fmt::format(".part-{}", ::getpid());
+  try {
+    quantise_checkpoint(from, partial, precision_from(word));
+    std::filesystem::rename(partial, to);
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove_all(partial, ignored);
+    throw;
+  }
   auto size_of = [](const std::filesystem::path& folder) {
     int64_t bytes = 0;
     for (const auto& entry : std::filesystem::directory_iterator(folder))
@@ -19,8 +32,8 @@ int run_command(const QuantizeOptions& quantize, const Context& context) {
   if (context.options.json)
     print_json({{"folder", to.string()}, {"precision", word}, {"bytes_before", before}, {"bytes", after}});
   else
-    print(fmt::format("{}: {}, {} in place of {}\n", to.string(), word, bytes_text(static_cast<double>(after)),
-                      bytes_text(static_cast<double>(before))));
+    print(fmt::format("{}: {}, {} in place of {}\n", to.string(), word,
+                      bytes_text(static_cast<double>(after)), bytes_text(static_cast<double>(before))));
   return kExitOk;
 }
 

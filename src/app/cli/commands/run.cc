@@ -12,11 +12,10 @@ namespace vlm::cli {
 
 namespace {
 
-// Intermediates of encoding and prefill: the first tensor of each name. Decoding repeats the names for every token.
+// What encoding and prefill compute on the way, by the names of docs/reference-cases.md.
 class TraceFile final : public trace::Sink {
  public:
-  void record(const std::string& name, const Tensor& tensor) override { add(name, tensor); }
-  void add(const std::string& name, const Tensor& tensor) {
+  void record(const std::string& name, const Tensor& tensor) override {
     if (names_.insert(name).second) tensors_.emplace_back(name, tensor.detach().contiguous().clone());
   }
   void write(const std::filesystem::path& folder) const {
@@ -34,13 +33,31 @@ class TraceFile final : public trace::Sink {
   NamedTensors tensors_;
 };
 
+// Encodes and prefills once more than needed; pictures are known to the session's cache afterwards.
+void trace_prompt(const Generator& generator, const Request& request, FeatureCache& cache,
+                  TraceFile& traced) {
+  at::NoGradGuard no_grad;
+  trace::Scope scope(&traced);
+  Prompt prompt = generator.prepare(request);
+  traced.record("input_ids", ids_tensor(prompt.ids));
+  std::vector<Tensor> pixels;
+  for (const MediaInput& media : prompt.media) pixels.push_back(media.pixel_values);
+  if (!pixels.empty()) traced.record("pixel_values", at::cat(pixels));
+  DecodeTimes times;
+  std::vector<Tensor> features = encode_media(generator, prompt, &cache, times);
+  if (!features.empty()) traced.record("image_features", at::cat(features));
+  Sequence sequence;
+  traced.record("logits", generator.prefill(prompt, features, sequence, /*all_rows=*/true));
+}
+
 // The words behind the model: pictures and at last the question.
 std::string take_question(const RunOptions& run, std::vector<std::string>& images) {
   auto is_picture = [](const std::string& word) {
     return is_address(word) || std::filesystem::is_regular_file(word);
   };
   if (run.words.empty())
-    fail(ErrorKind::bad_request, "put it behind the options, in quotes: \"What is this?\"", "no question was given");
+    fail(ErrorKind::bad_request, "put it behind the options, in quotes: \"What is this?\"",
+         "no question was given");
   for (size_t idx = 0; idx + 1 < run.words.size(); ++idx) {
     if (!is_picture(run.words[idx]))
       fail(ErrorKind::bad_request, "put the question into quotes; pictures come with --image",
@@ -69,7 +86,8 @@ void write_picture(const std::string& file, const Image& image, const std::strin
   else if (ending == ".png")
     write_png(file, picture);
   else
-    fail(ErrorKind::bad_request, "let the name end in .png or .jpg", "--picture {}: unknown kind of picture", file);
+    fail(ErrorKind::bad_request, "let the name end in .png or .jpg", "--picture {}: unknown kind of picture",
+         file);
 }
 
 }  // namespace
@@ -78,40 +96,35 @@ int run_command(const RunOptions& run, const Context& context) {
   std::vector<std::string> names = run.images;
   std::string question = take_question(run, names);
   if (!run.picture.empty() && names.empty())
-    fail(ErrorKind::bad_request, "give --image, or leave --picture out", "--picture needs a picture to write on");
+    fail(ErrorKind::bad_request, "give --image, or leave --picture out",
+         "--picture needs a picture to write on");
   AnswerOptions options = answer_options(run.answer);
   Request request;
   request.images = read_pictures(names);
   if (run.raw) {
     if (!run.system_prompt.empty())
-      fail(ErrorKind::bad_request, "write it into the prompt", "--system-prompt has no place in a --raw prompt");
+      fail(ErrorKind::bad_request, "write it into the prompt",
+           "--system-prompt has no place in a --raw prompt");
     request.prompt = question;
   } else {
-    if (!run.system_prompt.empty()) request.messages.push_back(ChatMessage::text("system", run.system_prompt));
+    if (!run.system_prompt.empty())
+      request.messages.push_back(ChatMessage::text("system", run.system_prompt));
     request.messages.push_back(user_message(names.size(), question));
   }
 
   std::shared_ptr<const LoadedModel> loaded = open_model(run.model);
   const Generator& generator = need<Generator>(*loaded, "does not answer questions");
-  Session session(loaded, nullptr);
+  auto cache = std::make_shared<FeatureCache>();
+  Session session(loaded, cache);
   catch_interrupts();
   TraceFile traced;
-  std::optional<trace::Scope> scope;
-  if (!run.trace_folder.empty()) {
-    Prompt prompt = generator.prepare(request);
-    traced.add("input_ids", ids_tensor(prompt.ids));
-    std::vector<Tensor> pixels;
-    for (const MediaInput& media : prompt.media) pixels.push_back(media.pixel_values);
-    if (!pixels.empty()) traced.add("pixel_values", at::cat(pixels));
-    scope.emplace(&traced);
-  }
+  if (!run.trace_folder.empty()) trace_prompt(generator, request, *cache, traced);
   bool streams = !context.options.json && options.num_beams == 1;
   Answer answer = session.answer(request, options, [&](const std::string& text) {
     if (streams) print(text);
   });
-  scope.reset();
   if (!run.trace_folder.empty()) {
-    traced.add("generated_ids", ids_tensor(answer.ids));
+    traced.record("generated_ids", ids_tensor(answer.ids));
     traced.write(run.trace_folder);
   }
   if (context.options.json)

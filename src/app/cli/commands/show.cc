@@ -68,7 +68,8 @@ std::string picture_size(const Json& preprocessor) {
     if (size.is_number()) return fmt::format("{0} x {0}", size.as<int64_t>());
     if (size.has("height") && size.has("width"))
       return fmt::format("{} x {}", size.at("width").as<int64_t>(), size.at("height").as<int64_t>());
-    if (size.has("shortest_edge")) return fmt::format("shortest side {}", size.at("shortest_edge").as<int64_t>());
+    if (size.has("shortest_edge"))
+      return fmt::format("shortest side {}", size.at("shortest_edge").as<int64_t>());
   }
   return "";
 }
@@ -96,14 +97,13 @@ int run_command(const ShowOptions& show, const Context& context) {
   std::string picture = picture_size(loaded->checkpoint.preprocessor);
   const auto* generator = as<Generator>(*loaded->model);
   if (context.options.json) {
-    nlohmann::ordered_json json{{"model", loaded->checkpoint.name},
-                                {"folder", loaded->checkpoint.folder.string()},
-                                {"system", loaded->system->slug},
-                                {"status", status_of(loaded->system->slug)},
-                                {"commands", tasks_text(*loaded->model)},
-                                {"parameters", total.parameters}};
+    nlohmann::ordered_json json{
+        {"model", loaded->checkpoint.name},       {"folder", loaded->checkpoint.folder.string()},
+        {"system", loaded->system->slug},         {"status", status_of(loaded->system->slug)},
+        {"commands", tasks_text(*loaded->model)}, {"parameters", total.parameters}};
     for (const auto& [name, size] : parts)
-      json["parts"].push_back({{"name", name}, {"parameters", size.parameters}, {"file_bytes", size.file_bytes}});
+      json["parts"].push_back(
+          {{"name", name}, {"parameters", size.parameters}, {"file_bytes", size.file_bytes}});
     for (const auto& [precision, bits] : kBits)
       json["memory_bytes"][precision_name(precision)] = static_cast<int64_t>(memory_bytes(total, bits));
     if (tokens) json["tokens_per_image"] = *tokens;

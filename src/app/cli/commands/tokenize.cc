@@ -12,8 +12,8 @@ int run_command(const TokenizeOptions& tokenize, const Context& context) {
   if (!tokenize.decode.empty()) {
     for (int64_t id : tokenize.decode)
       if (id < 0 || id >= tokenizer.vocab_size())
-        fail(ErrorKind::bad_request, "give ids of this model", "id {} is not in the vocabulary of {} tokens", id,
-             tokenizer.vocab_size());
+        fail(ErrorKind::bad_request, "give ids of this model", "id {} is not in the vocabulary of {} tokens",
+             id, tokenizer.vocab_size());
     std::string text = tokenizer.decode(tokenize.decode, false);
     if (context.options.json)
       print_json({{"ids", tokenize.decode}, {"text", text}});

@@ -29,7 +29,8 @@ size_t receive(char* bytes, size_t size, size_t count, void* user) {
   curl_easy_getinfo(running.handle, CURLINFO_RESPONSE_CODE, &status);
   size_t length = size * count;
   if (status < 200 || status >= 300) return length;  // pages of errors are dropped
-  if (running.received_bytes == 0 && running.options->begin_bytes > 0 && status != 206 && running.options->on_whole)
+  if (running.received_bytes == 0 && running.options->begin_bytes > 0 && status != 206 &&
+      running.options->on_whole)
     running.options->on_whole();
   running.received_bytes += static_cast<int64_t>(length);
   if (running.received_bytes > running.options->limit_bytes) {
@@ -43,7 +44,9 @@ size_t receive(char* bytes, size_t size, size_t count, void* user) {
   return length;
 }
 
-int watch(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) { return interrupted.load() ? 1 : 0; }
+int watch(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return interrupted.load() ? 1 : 0;
+}
 
 }  // namespace
 

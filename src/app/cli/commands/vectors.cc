@@ -115,7 +115,8 @@ int run_command(const ClassifyOptions& classify, const Context& context) {
   std::vector<std::vector<float>> rows = rows_of(probabilities);
   for (size_t row = 0; row < rows.size(); ++row) {
     nlohmann::ordered_json found = nlohmann::ordered_json::array();
-    if (!context.options.json && rows.size() > 1) print(context.terminal.out.paint(Ink::bold, classify.images[row]) + "\n");
+    if (!context.options.json && rows.size() > 1)
+      print(context.terminal.out.paint(Ink::bold, classify.images[row]) + "\n");
     for (const auto& [label, probability] : ranked(labels, rows[row], classify.top)) {
       if (context.options.json)
         found.push_back({{"label", label}, {"probability", probability}});
@@ -159,7 +160,8 @@ int run_command(const SimilarityOptions& similarity, const Context& context) {
       if (embeds.size() == 2 && !is_pair) continue;
       nlohmann::ordered_json pair{{"a", names[a]}, {"b", names[b]}, {"cosine", cosines[a][b]}};
       if (embeds.size() == 2) pair["logit"] = logits[a][b - images.size()];
-      if (!context.options.json) print(fmt::format("{:8.4f}  {}  |  {}\n", cosines[a][b], names[a], names[b]));
+      if (!context.options.json)
+        print(fmt::format("{:8.4f}  {}  |  {}\n", cosines[a][b], names[a], names[b]));
       pairs.push_back(std::move(pair));
     }
   }

@@ -16,8 +16,8 @@ std::string report_text(const CaseReport& report, const Stream& out) {
   size_t width = 12;
   for (const TensorCheck& check : report.checks) width = std::max(width, check.tensor.size());
   for (const TensorCheck& check : report.checks) {
-    text += fmt::format("  {:<{}}  error {:<9.3g}  tolerance {:<18}  ", check.tensor, width, check.largest_error,
-                        tolerance_text(check));
+    text += fmt::format("  {:<{}}  error {:<9.3g}  tolerance {:<18}  ", check.tensor, width,
+                        check.largest_error, tolerance_text(check));
     text += check.passed ? out.paint(Ink::green, "ok") : out.paint(Ink::red, "FAILED");
     if (!check.detail.empty()) text += "  " + check.detail;
     text += "\n";

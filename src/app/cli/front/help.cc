@@ -19,8 +19,14 @@ std::string usage_of(const CLI::App& app) {
   return text;
 }
 
-std::string positional_word(const CLI::Option& option) {
+// CLI11 appends the conditions of a value to its type's name.
+std::string type_word(const CLI::Option& option) {
   std::string word = option.get_type_name();
+  return word.substr(0, word.find(':'));
+}
+
+std::string positional_word(const CLI::Option& option) {
+  std::string word = type_word(option);
   if (option.get_items_expected_max() > 1) word += "...";
   return option.get_required() ? word : "[" + word + "]";
 }
@@ -29,7 +35,8 @@ std::string option_names(const CLI::Option& option) {
   std::string names;
   for (const std::string& name : option.get_snames()) names += (names.empty() ? "-" : ", -") + name;
   for (const std::string& name : option.get_lnames()) names += (names.empty() ? "--" : ", --") + name;
-  if (option.get_items_expected_max() > 0 && !option.get_type_name().empty()) names += " " + option.get_type_name();
+  if (option.get_items_expected_max() > 0 && !option.get_type_name().empty())
+    names += " " + type_word(option);
   return names;
 }
 
@@ -62,7 +69,8 @@ std::string bash_text(CLI::App& app) {
   std::string text = R"(_vlm() {
   local word=${COMP_WORDS[COMP_CWORD]} options=
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W ")" + names(app) + R"( help --help --version" -- "$word"))
+    COMPREPLY=($(compgen -W ")" +
+                     names(app) + R"( help --help --version" -- "$word"))
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -86,7 +94,9 @@ std::string zsh_text(CLI::App& app) {
   std::string text = "#compdef vlm\n_vlm() {\n  local -a commands\n  commands=(\n";
   for (CLI::App* command : commands_of(app))
     text += "    " + quoted_for_shell(command->get_name() + ":" + command->get_description()) + "\n";
-  text += "  )\n  if (( CURRENT == 2 )); then\n    _describe command commands\n    return\n  fi\n  case $words[2] in\n";
+  text +=
+      "  )\n  if (( CURRENT == 2 )); then\n    _describe command commands\n    return\n  fi\n  case "
+      "$words[2] in\n";
   for (CLI::App* command : commands_of(app))
     text += "    " + command->get_name() + ") compadd -- " + long_options(*command) + " ;;\n";
   return text + "  esac\n  _files\n}\ncompdef _vlm vlm\n";
@@ -109,8 +119,10 @@ std::string roff(const std::string& text) {
   std::string result;
   for (char letter : text) {
     if (letter == '-') result += '\\';
-    if (letter == '\\') result += "\\e";
-    else result += letter;
+    if (letter == '\\')
+      result += "\\e";
+    else
+      result += letter;
   }
   return result.starts_with(".") || result.starts_with("'") ? "\\&" + result : result;
 }
@@ -118,7 +130,8 @@ std::string roff(const std::string& text) {
 }  // namespace
 
 std::string overview_text(CLI::App& app) {
-  std::string text = "vlm " VLM_VERSION " - runs, trains and serves vision-language models\n\nUsage:\n"
+  std::string text = "vlm " VLM_VERSION
+                     " - runs, trains and serves vision-language models\n\nUsage:\n"
                      "  vlm COMMAND [OPTIONS]\n\nCommands:\n";
   for (CLI::App* command : commands_of(app)) text += row(command->get_name(), command->get_description());
   text += "\nOptions:\n" + row("-h, --help", "show this help; `vlm COMMAND --help` shows a command's") +

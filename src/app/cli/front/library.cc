@@ -23,7 +23,8 @@ int run_in_library(const Options& options) {
     if (reason.empty() && text) reason = text;
   }
   if (!library)
-    fail(ErrorKind::not_found, "install it again (`make install`); the library belongs into ../lib beside the program",
+    fail(ErrorKind::not_found,
+         "install it again (`make install`); the library belongs into ../lib beside the program",
          "the engine cannot be loaded: {}", reason);
   auto run = reinterpret_cast<decltype(&vlm_cli_run)>(::dlsym(library, "vlm_cli_run"));
   if (!run)

@@ -1,5 +1,5 @@
-// The program `vlm`: parses the command line, answers --help, list and show SYSTEM at once, and loads the engine
-// for everything else.
+// The program `vlm`: parses the command line, answers --help, list and show SYSTEM at once, and loads the
+// engine for everything else.
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -20,7 +20,9 @@ std::string program_folder() {
   return error ? "." : program.parent_path().string();
 }
 
-void print_json(const nlohmann::ordered_json& json) { print(json.dump(2) + "\n"); }
+void print_json(const nlohmann::ordered_json& json) {
+  print(json.dump(2) + "\n");
+}
 
 int list(const Options& options, const Terminal& terminal) {
   const auto& words = std::get<ListOptions>(options.command).words;
@@ -87,6 +89,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(), which says where
   vlm::cli::Terminal terminal = vlm::cli::Terminal::open({});
   int code = vlm::cli::guarded(terminal, [&] { return vlm::cli::run(argc, argv, terminal); });
-  // Without the destructors of the tensor library's globals, which take a tenth of a second and have nothing to save.
+  // Without the destructors of the tensor library's globals, which take a tenth of a second and have nothing
+  // to save.
   std::_Exit(code);
 }

@@ -50,7 +50,8 @@ void add_model(CLI::App& app, ModelOptions& model) {
       ->type_name("P");
   app.add_option("--system", model.system, "read the checkpoint as this system of `vlm list`")
       ->type_name("SLUG");
-  app.add_flag("--lenient", model.lenient, "note missing and unused tensors instead of refusing the checkpoint");
+  app.add_flag("--lenient", model.lenient,
+               "note missing and unused tensors instead of refusing the checkpoint");
 }
 
 void add_pictures(CLI::App& app, std::vector<std::string>& images) {
@@ -116,11 +117,13 @@ void add_run(CLI::App& parent, Parsed& parsed) {
                           "vlm run default --image cat.png \"What is on the sofa?\"");
   auto run = target_of<RunOptions>(app, parsed);
   add_model(app, run->model);
-  app.add_option("question", run->words, "the question; - reads it from standard input")->type_name("QUESTION");
+  app.add_option("question", run->words, "the question; - reads it from standard input")
+      ->type_name("QUESTION");
   add_pictures(app, run->images);
   app.add_option("--system-prompt", run->system_prompt, "what the model is told before the question")
       ->type_name("TEXT");
-  app.add_flag("--raw", run->raw, "the question is the whole prompt, placeholders included; no chat template");
+  app.add_flag("--raw", run->raw,
+               "the question is the whole prompt, placeholders included; no chat template");
   app.add_option("--trace", run->trace_folder, "write the intermediate tensors into this folder")
       ->type_name("DIR");
   app.add_option("--picture", run->picture, "write the first picture with question and answer below it")
@@ -141,8 +144,9 @@ void add_chat(CLI::App& parent, Parsed& parsed) {
 }
 
 void add_vectors(CLI::App& parent, Parsed& parsed) {
-  CLI::App& embed_app = command(parent, "embed", "pictures and texts as vectors",
-                                "vlm embed openai/clip-vit-base-patch32 --image cat.png --text \"a cat\" --json");
+  CLI::App& embed_app =
+      command(parent, "embed", "pictures and texts as vectors",
+              "vlm embed openai/clip-vit-base-patch32 --image cat.png --text \"a cat\" --json");
   auto embed = target_of<EmbedOptions>(embed_app, parsed);
   add_model(embed_app, embed->model);
   add_pictures(embed_app, embed->images);
@@ -158,12 +162,14 @@ void add_vectors(CLI::App& parent, Parsed& parsed) {
   add_model(classify_app, classify->model);
   add_pictures(classify_app, classify->images);
   classify_app
-      .add_option("--labels", classify->labels, "labels, separated by commas (default: the model's own classes)")
+      .add_option("--labels", classify->labels,
+                  "labels, separated by commas (default: the model's own classes)")
       ->type_name("A,B,...")
       ->delimiter(',')
       ->allow_extra_args(false);
   classify_app
-      .add_option("--template", classify->text_template, "text made of a label (default: \"a photo of a {}\")")
+      .add_option("--template", classify->text_template,
+                  "text made of a label (default: \"a photo of a {}\")")
       ->type_name("TEXT");
   classify_app.add_option("--top", classify->top, "how many labels to print (default: 5)")
       ->check(CLI::Range(int64_t{1}, int64_t{100000}))
@@ -188,7 +194,8 @@ void add_vectors(CLI::App& parent, Parsed& parsed) {
       ->type_name("ID,...")
       ->delimiter(',')
       ->allow_extra_args(false);
-  tokenize_app.add_option("--revision", tokenize->revision, "branch, tag or commit of a hub id (default: main)")
+  tokenize_app
+      .add_option("--revision", tokenize->revision, "branch, tag or commit of a hub id (default: main)")
       ->type_name("REV");
   tokenize_app.add_flag("--no-special", tokenize->without_special_tokens,
                         "do not add the tokens that begin and end a text");
@@ -199,8 +206,8 @@ void add_looking(CLI::App& parent, Parsed& parsed) {
   auto list = target_of<ListOptions>(list_app, parsed);
   list_app.add_option("words", list->words, "only systems whose card holds all of these")->type_name("WORD");
 
-  CLI::App& show_app = command(parent, "show", "the card of a system, or what a checkpoint holds",
-                               "vlm show llava-1.5");
+  CLI::App& show_app =
+      command(parent, "show", "the card of a system, or what a checkpoint holds", "vlm show llava-1.5");
   auto show = target_of<ShowOptions>(show_app, parsed);
   add_model(show_app, show->model);
   show_app.get_option("model")->description("a system of `vlm list`, a folder, a hub id, or \"default\"");
@@ -224,7 +231,8 @@ void add_making(CLI::App& parent, Parsed& parsed) {
                                "vlm pull llava-hf/llava-1.5-7b-hf");
   auto pull = target_of<PullOptions>(pull_app, parsed);
   pull_app.add_option("hub_id", pull->hub_id, "organisation/name")->type_name("HUB_ID")->required();
-  pull_app.add_option("--revision", pull->revision, "branch, tag or commit (default: main)")->type_name("REV");
+  pull_app.add_option("--revision", pull->revision, "branch, tag or commit (default: main)")
+      ->type_name("REV");
   pull_app.add_option("--include", pull->include, "only files that match this pattern (* and ?)")
       ->type_name("GLOB")
       ->expected(1)
@@ -251,7 +259,8 @@ void add_making(CLI::App& parent, Parsed& parsed) {
   quantize_app.add_option("--precision", quantize->precision, "int8 (default) or int4")
       ->check(CLI::IsMember({"int8", "int4"}))
       ->type_name("P");
-  quantize_app.add_option("--revision", quantize->revision, "branch, tag or commit of a hub id (default: main)")
+  quantize_app
+      .add_option("--revision", quantize->revision, "branch, tag or commit of a hub id (default: main)")
       ->type_name("REV");
 
   CLI::App& train_app = command(parent, "train", "train a model after a recipe",
@@ -270,7 +279,9 @@ void add_making(CLI::App& parent, Parsed& parsed) {
   CLI::App& make_app = command(data_app, "make", "draw scenes and ask about them",
                                "vlm data make scenes --count 1000 --seed 7");
   auto make = target_of<DataMakeOptions>(make_app, parsed);
-  make_app.add_option("folder", make->folder, "receives images/ and data.json")->type_name("FOLDER")->required();
+  make_app.add_option("folder", make->folder, "receives images/ and data.json")
+      ->type_name("FOLDER")
+      ->required();
   make_app.add_option("--count", make->count, "pictures (default: 100)")
       ->check(CLI::Range(int64_t{1}, int64_t{100000000}))
       ->type_name("N");
@@ -295,7 +306,8 @@ CLI::App* find_command(CLI::App& app, const std::string& word) {
 
 [[noreturn]] void fail_unknown_command(const CLI::App& app, const std::string& word) {
   std::string near = nearest_word(word, names_of(app));
-  fail(ErrorKind::bad_request, near.empty() ? "`vlm --help` lists the commands" : "did you mean `vlm " + near + "`?",
+  fail(ErrorKind::bad_request,
+       near.empty() ? "`vlm --help` lists the commands" : "did you mean `vlm " + near + "`?",
        "there is no command \"{}\"", word);
 }
 
@@ -313,8 +325,8 @@ std::string full_name(const CLI::App& app) {
 [[noreturn]] void fail_extra(const CLI::App& app, const std::string& word) {
   std::string help = "`" + full_name(app) + " --help` shows what it takes";
   if (!word.starts_with("-"))
-    fail(ErrorKind::bad_request, help + "; put texts with spaces into quotes", "{}: one word too many: \"{}\"",
-         full_name(app), word);
+    fail(ErrorKind::bad_request, help + "; put texts with spaces into quotes",
+         "{}: one word too many: \"{}\"", full_name(app), word);
   std::vector<std::string> options;
   for (const CLI::Option* option : app.get_options())
     for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
@@ -333,7 +345,7 @@ Grammar::Grammar() : app_(new CLI::App), parsed_(new Parsed) {
   app.option_defaults()->always_capture_default(false);
   app.require_subcommand(0, 1);
   app.fallthrough(false);
-  app.add_flag("--version", std::string("print the version"));
+  app.set_version_flag("--version", "vlm " VLM_VERSION, "print the version");
   add_run(app, *parsed_);
   add_chat(app, *parsed_);
   add_vectors(app, *parsed_);
@@ -376,6 +388,8 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
   } catch (const CLI::CallForHelp&) {
     CLI::App& inner = innermost(app);
     return {{}, FrontAnswer::help, &inner == &app ? overview_text(app) : command_text(inner)};
+  } catch (const CLI::CallForVersion&) {
+    return {{}, FrontAnswer::version, "vlm " VLM_VERSION "\n"};
   } catch (const CLI::ExtrasError&) {
     CLI::App& inner = innermost(app);
     std::vector<std::string> extras = app.remaining(true);
@@ -390,7 +404,6 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
     fail(ErrorKind::bad_request, "`" + full_name(inner) + " --help` shows what it takes", "{}: {}",
          full_name(inner), error.what());
   }
-  if (app.count("--version")) return {{}, FrontAnswer::version, "vlm " VLM_VERSION "\n"};
   if (std::holds_alternative<ListOptions>(parsed.options.command)) parsed.answer = FrontAnswer::list;
   if (std::holds_alternative<ShowOptions>(parsed.options.command)) parsed.answer = FrontAnswer::show;
   return parsed;

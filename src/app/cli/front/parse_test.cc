@@ -21,8 +21,9 @@ std::string error_of(const std::vector<std::string>& words) {
 }
 
 TEST(Parse, RunTakesPicturesAndQuestion) {
-  Parsed parsed = parse_command_line({"run", "m", "--image", "a.png", "-i", "b.png", "What is this?", "--seed", "7",
-                                      "--temperature", "0.5", "--stop", "a", "--stop", "b", "--json"});
+  Parsed parsed =
+      parse_command_line({"run", "m", "--image", "a.png", "-i", "b.png", "What is this?", "--seed", "7",
+                          "--temperature", "0.5", "--stop", "a", "--stop", "b", "--json"});
   const auto& run = std::get<RunOptions>(parsed.options.command);
   EXPECT_EQ(run.model.model, "m");
   EXPECT_EQ(run.images, (std::vector<std::string>{"a.png", "b.png"}));
@@ -41,7 +42,8 @@ TEST(Parse, StandardInputIsADash) {
 
 TEST(Parse, LabelsAreSeparatedByCommas) {
   Parsed parsed = parse_command_line({"classify", "m", "--image", "a.png", "--labels", "a cat,a dog"});
-  EXPECT_EQ(std::get<ClassifyOptions>(parsed.options.command).labels, (std::vector<std::string>{"a cat", "a dog"}));
+  EXPECT_EQ(std::get<ClassifyOptions>(parsed.options.command).labels,
+            (std::vector<std::string>{"a cat", "a dog"}));
 }
 
 TEST(Parse, DataMakeIsACommandOfItsOwn) {
@@ -58,15 +60,18 @@ TEST(Parse, ListAndShowAreAnsweredByTheFront) {
 
 TEST(Parse, SuggestsTheNearestWord) {
   EXPECT_EQ(error_of({"rnu"}), "there is no command \"rnu\"\n  hint: did you mean `vlm run`?");
-  EXPECT_EQ(error_of({"run", "m", "--imge", "a.png", "q"}), "vlm run: unknown option --imge\n  hint: did you mean --image?");
+  EXPECT_EQ(error_of({"run", "m", "--imge", "a.png", "q"}),
+            "vlm run: unknown option --imge\n  hint: did you mean --image?");
   EXPECT_EQ(error_of({"run", "m", "--max-new-token=4", "q"}),
             "vlm run: unknown option --max-new-token=4\n  hint: did you mean --max-new-tokens?");
-  EXPECT_EQ(error_of({"data", "mak", "x"}), "there is no command \"mak\"\n  hint: did you mean `vlm data make`?");
+  EXPECT_EQ(error_of({"data", "mak", "x"}),
+            "there is no command \"mak\"\n  hint: did you mean `vlm data make`?");
 }
 
 TEST(Parse, SaysWhatIsMissingAndWhatIsWrong) {
   EXPECT_EQ(error_of({"run"}), "vlm run: MODEL is missing\n  hint: `vlm run --help` shows an example");
-  EXPECT_EQ(error_of({"verify"}), "vlm verify: CASE is missing\n  hint: `vlm verify --help` shows an example");
+  EXPECT_EQ(error_of({"verify"}),
+            "vlm verify: CASE is missing\n  hint: `vlm verify --help` shows an example");
   EXPECT_NE(error_of({"run", "m", "q", "--precision", "f16"}).find("f16"), std::string::npos);
   EXPECT_NE(error_of({"run", "m", "q", "--max-new-tokens", "many"}).find("many"), std::string::npos);
   EXPECT_NE(error_of({"run", "m", "q", "--max-new-tokens", "0"}).find("max-new-tokens"), std::string::npos);
