@@ -111,6 +111,9 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/assets/default/config.json)
   install(DIRECTORY ${CMAKE_SOURCE_DIR}/assets/default DESTINATION ${CMAKE_INSTALL_DATADIR}/vlm)
 endif()
 
+# The lookup of systems stands in src/system, the table in src/models: static libraries must be searched twice.
+target_link_libraries(vlm_system INTERFACE vlm_models)
+
 # --- tests over the whole library (tests/*_test.cc); the unit tests beside the sources are made by vlm_room
 function(vlm_test name)
   add_executable(${name} ${ARGN})
