@@ -1,6 +1,7 @@
 // What this machine has, and what will be used.
 #include <ATen/Version.h>
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -11,7 +12,7 @@
 #include "app/cli/commands/models.h"
 #include "app/cli/status.h"
 #include "base/parallel.h"
-#include "kernels/cpu.h"
+#include "ops/describe.h"
 #include "system/hub_cache.h"
 
 namespace vlm::cli {
@@ -44,12 +45,14 @@ double kilobytes_of(const std::string& key) {
   return text.empty() ? 0 : std::stod(text) * 1024;
 }
 
-// A line of the tensor library's own description, "- Build settings: BLAS_INFO=open, ...".
-std::string blas_of(const std::string& config) {
-  size_t begin = config.find("BLAS_INFO=");
-  if (begin == std::string::npos) return "as the tensor library was built";
-  begin += std::string("BLAS_INFO=").size();
-  return config.substr(begin, config.find_first_of(",\n ", begin) - begin);
+// The library that matrix products of the tensor library end in; its own words where it is OpenBLAS.
+std::string blas_text() {
+  if (auto describe = reinterpret_cast<char* (*)()>(::dlsym(RTLD_DEFAULT, "openblas_get_config")))
+    return describe();
+  Dl_info info{};
+  void* product = ::dlsym(RTLD_DEFAULT, "sgemm_");
+  if (!product || ::dladdr(product, &info) == 0) return "inside the tensor library";
+  return std::filesystem::weakly_canonical(info.dli_fname).string();
 }
 
 std::string torch_version(const std::string& config) {
@@ -87,9 +90,9 @@ int run_command(const DoctorOptions&, const Context& context) {
       {"threads", fmt::format("{} of {} cores", num_threads(), std::thread::hardware_concurrency())},
       {"memory", fmt::format("{} free of {}", bytes_text(kilobytes_of("MemAvailable")),
                              bytes_text(kilobytes_of("MemTotal")))},
-      {"kernels", kernels::kernels_description()},
+      {"kernels", ops::kernels_text()},
       {"libtorch", torch_version(config)},
-      {"blas", blas_of(config)},
+      {"blas", blas_text()},
       {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
       {"hub cache",
        hub_cache_folder().string() + (std::filesystem::exists(hub_cache_folder()) ? "" : " (not there yet)")},
