@@ -5,6 +5,9 @@ include(CMakePackageConfigHelpers)
 add_library(vlm::vlm ALIAS vlm_library)
 target_include_directories(vlm_library INTERFACE ${CMAKE_SOURCE_DIR}/include)
 target_link_options(vlm_library PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/exports.map)
+if(NOT VLM_SANITIZE)  # whose runtime is linked to programs alone
+  target_link_options(vlm_library PRIVATE -Wl,-z,defs)
+endif()
 set_property(TARGET vlm_library APPEND PROPERTY LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/exports.map)
 
 # --- headers, CMake package, pkg-config

@@ -11,7 +11,7 @@
 namespace {
 
 std::string in_case(const std::string& path) {
-  return std::string(VLM_SOURCE_DIR) + "/tests/cases/" + path;
+  return VLM_SOURCE_DIR "/tests/cases/" + path;
 }
 
 const vlm::Model& llava() {

@@ -74,6 +74,13 @@ Type& given(Type* pointer, const char* name) {
   return *pointer;
 }
 
+// A new handle at `place`, which is looked at before the work is done.
+template <typename Handle, typename Make>
+void put_handle(Handle** place, const char* name, Make&& make) {
+  Handle*& handle = given(place, name);
+  handle = new Handle{make()};
+}
+
 std::string text_given(const char* text, const char* name) {
   return &given(text, name);
 }
@@ -219,17 +226,17 @@ void vlm_set_log(vlm_log_function function, void* user) {
 
 vlm_status vlm_image_from_file(const char* path, vlm_image** image) {
   return translate(
-      [&] { given(image, "image") = new vlm_image{Image::from_file(text_given(path, "path"))}; });
+      [&] { put_handle(image, "image", [&] { return Image::from_file(text_given(path, "path")); }); });
 }
 
 vlm_status vlm_image_from_memory(const void* data, size_t size, vlm_image** image) {
-  return translate([&] { given(image, "image") = new vlm_image{Image::from_memory(data, size)}; });
+  return translate([&] { put_handle(image, "image", [&] { return Image::from_memory(data, size); }); });
 }
 
 vlm_status vlm_image_from_pixels(const uint8_t* rgb, int64_t height, int64_t width, int64_t row_bytes,
                                  vlm_image** image) {
   return translate(
-      [&] { given(image, "image") = new vlm_image{Image::from_pixels(rgb, height, width, row_bytes)}; });
+      [&] { put_handle(image, "image", [&] { return Image::from_pixels(rgb, height, width, row_bytes); }); });
 }
 
 int64_t vlm_image_height(const vlm_image* image) {
@@ -252,7 +259,7 @@ vlm_status vlm_model_load(const char* name, const vlm_load_options* options, vlm
     load.revision = text_or(from.revision, "main");
     load.system = text_or(from.system, "");
     load.lenient = from.lenient != 0;
-    given(model, "model") = new vlm_model{Model::load(text_given(name, "name"), load)};
+    put_handle(model, "model", [&] { return Model::load(text_given(name, "name"), load); });
   });
 }
 
@@ -298,7 +305,7 @@ int vlm_model_can(const vlm_model* model, vlm_task task) {
 
 vlm_status vlm_chat_new(const vlm_model* model, const char* system_prompt, vlm_chat** chat) {
   return translate([&] {
-    given(chat, "chat") = new vlm_chat{given(model, "model").model.chat(text_or(system_prompt, ""))};
+    put_handle(chat, "chat", [&] { return given(model, "model").model.chat(text_or(system_prompt, "")); });
   });
 }
 

@@ -9,7 +9,7 @@
 namespace {
 
 std::string in_case(const std::string& path) {
-  return std::string(VLM_SOURCE_DIR) + "/tests/cases/" + path;
+  return VLM_SOURCE_DIR "/tests/cases/" + path;
 }
 
 class CApi : public testing::Test {
