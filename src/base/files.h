@@ -33,6 +33,10 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+// Tells the system that these bytes of a mapping will not be read again soon, so that they stop counting as
+// resident memory. Harmless for any memory: nothing is lost, at worst it is read from the file again.
+void release_pages(const void* data, size_t size);
+
 // Writes beside `path` and renames on commit(): a full disk, a crash or an exception leaves the old file or
 // none.
 class AtomicFile {

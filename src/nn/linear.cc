@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/files.h"
+
 namespace vlm::nn {
 
 namespace {
@@ -20,17 +22,12 @@ ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int
   Tensor weight = w.take_matrix(name, {out, in});
   if (w.is_abstract() || w.options().trainable) return ops::dense_matrix(weight);
   bool quantisable = in % kGroup == 0 && in * out >= kSmallestQuantised;
-  switch (precision) {
-    case Precision::f32:
-      return ops::dense_matrix(weight);
-    case Precision::bf16:
-      return ops::dense_matrix(weight.to(at::kBFloat16));
-    case Precision::int8:
-      return quantisable ? ops::quantise_matrix(weight, 8) : ops::dense_matrix(weight.to(at::kFloat));
-    case Precision::int4:
-      return quantisable ? ops::quantise_matrix(weight, 4) : ops::dense_matrix(weight.to(at::kFloat));
-  }
-  return ops::dense_matrix(weight);
+  if (precision == Precision::f32) return ops::dense_matrix(weight);
+  if (precision == Precision::bf16) return ops::dense_matrix(weight.to(at::kBFloat16));
+  if (!quantisable) return ops::dense_matrix(weight.to(at::kFloat));
+  ops::Matrix quantised = ops::quantise_matrix(weight, precision == Precision::int8 ? 8 : 4);
+  release_pages(weight.data_ptr(), weight.nbytes());  // the file's own copy is not needed again
+  return quantised;
 }
 
 }  // namespace
