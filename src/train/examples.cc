@@ -1,12 +1,11 @@
 #include "train/examples.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/files.h"
 #include "base/json.h"
-#include "base/parallel.h"
+#include "train/dense_scene.h"
 #include "train/patch_labels.h"
 
 namespace vlm {
@@ -22,41 +21,66 @@ ChatMessage question_message(const std::string& text, bool has_image) {
 
 class SceneExamples final : public ExampleSource {
  public:
-  SceneExamples(const LanguageTrainable& model, const data::DataOptions& data, const ExampleOptions& options)
+  SceneExamples(const LanguageTrainable* model, const data::DataOptions& data, const ExampleOptions& options)
       : model_(model), data_(data), options_(options) {}
 
   int64_t size() const override { return 0; }
 
   Example make(int64_t index) const override {
-    data::Rng rng(data::mix_bits(data::mix_bits(options_.seed) + static_cast<uint64_t>(index)));
+    data::Rng rng = rng_of(index);
     while (true) {  // a few scenes give no question, or none that fits
       data::Scene scene = data::sample_scene(rng.next(), data_.scene);
       std::vector<data::Turn> turns = data::ask(scene, rng.next(), data_.questions);
       if (turns.empty()) continue;
-      Example example;
-      Request request;
-      for (const data::Turn& turn : turns) {
-        request.messages.push_back(question_message(turn.question, request.messages.empty()));
-        request.messages.push_back(ChatMessage::text("assistant", turn.answer));
-        example.kinds.push_back(turn.kind);
-      }
-      request.images.push_back(data::draw(scene, data_.height, data_.width));
-      example.prompt = model_.prepare_example(request);
+      Example example = labelled(scene, turns);
       if (options_.longest > 0 && !cut_example(example, options_.longest)) continue;
-      if (options_.patch_grid > 0) example.patch_labels = patch_labels(scene, options_.patch_grid);
       return example;
     }
   }
 
+  Example make_crowded(int64_t index) const override {
+    data::Rng rng = rng_of(~index);
+    return labelled(dense_scene(rng, data_.scene), {{"What is this?", "a picture", "patches"}});
+  }
+
+  Pair make_pair(int64_t index) const override {
+    data::QuestionOptions captions = data_.questions;
+    captions.turns = 1, captions.caption_share = 1, captions.chat_share = 0;
+    data::Rng rng = rng_of(index);
+    while (true) {  // crowded scenes have no caption
+      data::Scene scene = data::sample_scene(rng.next(), data_.scene);
+      for (const data::Turn& turn : data::ask(scene, rng.next(), captions))
+        if (turn.kind == "caption") return {data::draw(scene, data_.height, data_.width), turn.answer};
+    }
+  }
+
  private:
-  const LanguageTrainable& model_;
+  data::Rng rng_of(int64_t index) const {
+    return data::Rng(data::mix_bits(data::mix_bits(options_.seed) + static_cast<uint64_t>(index)));
+  }
+
+  Example labelled(const data::Scene& scene, const std::vector<data::Turn>& turns) const {
+    Example example;
+    Request request;
+    for (const data::Turn& turn : turns) {
+      request.messages.push_back(question_message(turn.question, request.messages.empty()));
+      request.messages.push_back(ChatMessage::text("assistant", turn.answer));
+      example.kinds.push_back(turn.kind);
+    }
+    request.images.push_back(data::draw(scene, data_.height, data_.width));
+    example.prompt = model_->prepare_example(request);
+    if (options_.patch_grid > 0) example.patch_labels = patch_labels(scene, options_.patch_grid);
+    return example;
+  }
+
+  const LanguageTrainable* model_;
   data::DataOptions data_;
   ExampleOptions options_;
 };
 
 class ListExamples final : public ExampleSource {
  public:
-  ListExamples(const LanguageTrainable& model, const std::filesystem::path& json,
+  ListExamples(const LanguageTrainable* model, const std::filesystem::path& json,
                const std::filesystem::path& images, const ExampleOptions& options)
       : model_(model), images_(images), options_(options), list_(Json::read_file(json)) {
     if (!list_.is_array() || list_.size() == 0)
@@ -67,19 +91,15 @@ class ListExamples final : public ExampleSource {
   int64_t size() const override { return list_.size(); }
 
   Example make(int64_t index) const override {
-    int64_t epoch = index / size();
-    int64_t at = shuffled(epoch, index % size());
+    int64_t at = shuffled(index);
     Json entry = list_[at];
     return with_context(fmt::format("example {}", at), [&] {
       Request request;
       Json turns = entry.at("conversations");
       for (int64_t turn = 0; turn < turns.size(); ++turn) add_turn(request, turns[turn]);
-      if (entry.has("image")) {
-        std::string name = entry.at("image").as<std::string>();
-        request.images.push_back(with_context(name, [&] { return read_image(images_ / name); }));
-      }
+      if (entry.has("image")) request.images.push_back(picture_of(entry));
       Example example;
-      example.prompt = model_.prepare_example(request);
+      example.prompt = model_->prepare_example(request);
       if (options_.longest > 0 && !cut_example(example, options_.longest))
         fail(ErrorKind::bad_request, "raise the stage's tokens",
              "the first answer ends behind the {} tokens of the stage", options_.longest);
@@ -87,7 +107,28 @@ class ListExamples final : public ExampleSource {
     });
   }
 
+  Example make_crowded(int64_t) const override {
+    fail(ErrorKind::bad_request, "set dense_share = 0", "only drawn scenes can be crowded at will");
+  }
+
+  Pair make_pair(int64_t index) const override {
+    int64_t at = shuffled(index);
+    Json entry = list_[at];
+    return with_context(fmt::format("example {}", at), [&] {
+      Json turns = entry.at("conversations");
+      for (int64_t turn = 0; turn < turns.size(); ++turn)
+        if (turns[turn].at("from").as<std::string>() == "gpt")
+          return Pair{picture_of(entry), turns[turn].at("value").as<std::string>()};
+      fail(ErrorKind::bad_request, "give every picture a text", "no turn is from \"gpt\"");
+    });
+  }
+
  private:
+  Image picture_of(const Json& entry) const {
+    std::string name = entry.at("image").as<std::string>();
+    return with_context(name, [&] { return read_image(images_ / name); });
+  }
+
   static void add_turn(Request& request, const Json& turn) {
     std::string from = turn.at("from").as<std::string>(), value = turn.at("value").as<std::string>();
     if (from != "human" && from != "gpt" && from != "system")
@@ -106,34 +147,33 @@ class ListExamples final : public ExampleSource {
   }
 
   // Every epoch in an order of its own.
-  int64_t shuffled(int64_t epoch, int64_t at) const {
-    std::lock_guard lock(mutex_);
+  int64_t shuffled(int64_t index) const {
+    int64_t epoch = index / size();
     if (order_epoch_ != epoch) {
       order_.resize(static_cast<size_t>(size()));
       std::iota(order_.begin(), order_.end(), int64_t{0});
       data::Rng(data::mix_bits(options_.seed) + static_cast<uint64_t>(epoch)).shuffle(order_);
       order_epoch_ = epoch;
     }
-    return order_[static_cast<size_t>(at)];
+    return order_[static_cast<size_t>(index % size())];
   }
 
-  const LanguageTrainable& model_;
+  const LanguageTrainable* model_;
   std::filesystem::path images_;
   ExampleOptions options_;
   Json list_;
-  mutable std::mutex mutex_;
   mutable int64_t order_epoch_ = -1;
   mutable std::vector<int64_t> order_;
 };
 
 }  // namespace
 
-std::unique_ptr<ExampleSource> scene_examples(const LanguageTrainable& model, const data::DataOptions& data,
+std::unique_ptr<ExampleSource> scene_examples(const LanguageTrainable* model, const data::DataOptions& data,
                                               const ExampleOptions& options) {
   return std::make_unique<SceneExamples>(model, data, options);
 }
 
-std::unique_ptr<ExampleSource> list_examples(const LanguageTrainable& model,
+std::unique_ptr<ExampleSource> list_examples(const LanguageTrainable* model,
                                              const std::filesystem::path& json,
                                              const std::filesystem::path& images,
                                              const ExampleOptions& options) {
@@ -159,49 +199,6 @@ void pad_example(Example& example, int64_t length, int64_t id) {
   if (static_cast<int64_t>(example.prompt.ids.size()) >= length) return;
   example.prompt.ids.resize(static_cast<size_t>(length), id);
   example.prompt.labels.resize(static_cast<size_t>(length), kIgnore);
-}
-
-BatchQueue::BatchQueue(std::function<Batch(int64_t)> make, int64_t first, size_t ahead)
-    : make_(std::move(make)), next_(first), ahead_(ahead), thread_([this] { run(); }) {}
-
-BatchQueue::~BatchQueue() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
-  thread_.join();
-}
-
-void BatchQueue::run() {
-  set_num_threads(1);  // of this thread only: the pictures are small and the cores are busy
-  try {
-    while (true) {
-      {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return stopping_ || ready_.size() < ahead_; });
-        if (stopping_) return;
-      }
-      Batch batch = make_(next_++);
-      std::lock_guard lock(mutex_);
-      ready_.push_back(std::move(batch));
-      changed_.notify_all();
-    }
-  } catch (...) {
-    std::lock_guard lock(mutex_);
-    problem_ = std::current_exception();
-    changed_.notify_all();
-  }
-}
-
-BatchQueue::Batch BatchQueue::next() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !ready_.empty() || problem_; });
-  if (ready_.empty()) std::rethrow_exception(problem_);
-  Batch batch = std::move(ready_.front());
-  ready_.pop_front();
-  changed_.notify_all();
-  return batch;
 }
 
 }  // namespace vlm

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <set>
 
 #include "base/hash.h"
 
@@ -10,12 +10,14 @@ namespace vlm {
 
 namespace {
 
+constexpr double kPi = 3.14159265358979323846;
+
 bool ends_with_any(const std::string& text, std::initializer_list<const char*> ends) {
   return std::any_of(ends.begin(), ends.end(), [&](const char* end) { return text.ends_with(end); });
 }
 
-// arXiv:1706.03762, section 3.5, for the rows in the first half of the features and the columns in the second.
-// A table with one row more than a square has a class token first.
+// arXiv:1706.03762, section 3.5, for the rows in the first half of the features and the columns in the
+// second. A table with one row more than a square has a class token first.
 Tensor grid_positions(int64_t rows, int64_t width) {
   auto side = static_cast<int64_t>(std::sqrt(static_cast<double>(rows)));
   int64_t first = rows - side * side;
@@ -36,6 +38,43 @@ Tensor grid_positions(int64_t rows, int64_t width) {
     }
   }
   return table;
+}
+
+// Patch embeddings [V, 3, P, P] that begin as cosine waves (one of brightness, two of colour; long ones
+// first), louder the shorter they are: pictures have little of those. Edges then are as visible as areas,
+// where random filters show almost nothing but the mean colour.
+Tensor wave_filters(const Shape& shape) {
+  int64_t width = shape[0], side = shape[2];
+  struct Wave {
+    int64_t down, across, colour;
+    double frequency() const { return std::hypot(static_cast<double>(down), static_cast<double>(across)); }
+  };
+  std::vector<Wave> waves;
+  for (int64_t down = 0; down < side; ++down)
+    for (int64_t across = 0; across < side; ++across)
+      for (int64_t colour = 0; colour < 3; ++colour) waves.push_back({down, across, colour});
+  // Colours are told apart by large areas, shapes by brightness and colour alike.
+  std::stable_sort(waves.begin(), waves.end(),
+                   [](const Wave& a, const Wave& b) { return a.frequency() < b.frequency(); });
+  constexpr double kChannels[3][3] = {{0.577, 0.577, 0.577}, {0.707, 0, -0.707}, {0.408, -0.816, 0.408}};
+  Tensor filters = at::zeros(shape);
+  auto at = filters.accessor<float, 4>();
+  for (int64_t idx = 0; idx < std::min<int64_t>(width, static_cast<int64_t>(waves.size())); ++idx) {
+    const Wave& wave = waves[static_cast<size_t>(idx)];
+    double gain = (1 + wave.frequency()) / static_cast<double>(side * side);
+    for (int64_t y = 0; y < side; ++y) {
+      for (int64_t x = 0; x < side; ++x) {
+        auto cosine = [&](int64_t cycles, int64_t place) {
+          return std::cos(kPi * static_cast<double>(cycles) * (static_cast<double>(place) + 0.5) /
+                          static_cast<double>(side));
+        };
+        double value = gain * cosine(wave.down, y) * cosine(wave.across, x);
+        for (int64_t channel = 0; channel < 3; ++channel)
+          at[idx][channel][y][x] = static_cast<float>(value * kChannels[wave.colour][channel]);
+      }
+    }
+  }
+  return filters;
 }
 
 class InitialSource final : public TensorSource {
@@ -67,12 +106,15 @@ class InitialSource final : public TensorSource {
     if (shape.size() == 2 && name.find("position") != std::string::npos &&
         name.find("text") == std::string::npos && shape[1] % 4 == 0 && is_grid(shape[0]))
       return grid_positions(shape[0], shape[1]);
+    if (shape.size() == 4 && name.find("patch_embed") != std::string::npos && shape[1] == 3 &&
+        shape[2] == shape[3])
+      return wave_filters(shape);
     int64_t inputs = 1;
     for (size_t axis = 1; axis < shape.size(); ++axis) inputs *= std::max<int64_t>(shape[axis], 1);
     double deviation = 0.64 / std::sqrt(static_cast<double>(inputs));
     if (shape.size() == 1) deviation = 0.02;
-    if (ends_with_any(name, {"o_proj.weight", "out_proj.weight", "down_proj.weight", "fc2.weight", "wo.weight",
-                             "attention.dense.weight", "dense_4h_to_h.weight"})) {
+    if (ends_with_any(name, {"o_proj.weight", "out_proj.weight", "down_proj.weight", "fc2.weight",
+                             "wo.weight", "attention.dense.weight", "dense_4h_to_h.weight"})) {
       int64_t layers = name.find("vision") != std::string::npos ? vision_layers_ : text_layers_;
       deviation /= std::sqrt(2.0 * static_cast<double>(layers));
     }
@@ -94,31 +136,41 @@ class InitialSource final : public TensorSource {
   int64_t vision_layers_ = 12, text_layers_ = 12;
 };
 
-class MemorySource final : public TensorSource {
+class OverlaidSource final : public TensorSource {
  public:
-  explicit MemorySource(std::vector<std::pair<std::string, Tensor>> tensors) {
-    for (auto& [name, tensor] : tensors) tensors_[name] = std::move(tensor);
-  }
+  OverlaidSource(std::shared_ptr<const TensorSource> below, std::map<std::string, Tensor> values)
+      : below_(std::move(below)), values_(std::move(values)) {}
+
   std::vector<std::string> names() const override {
-    std::vector<std::string> names;
-    for (const auto& [name, tensor] : tensors_) names.push_back(name);
-    return names;
+    std::set<std::string> names;
+    for (const auto& [name, value] : values_) names.insert(name);
+    if (below_)
+      for (const std::string& name : below_->names()) names.insert(name);
+    return {names.begin(), names.end()};
   }
-  bool has(const std::string& name) const override { return tensors_.count(name) > 0; }
+  bool has(const std::string& name) const override {
+    return values_.count(name) > 0 || (below_ && below_->has(name));
+  }
   TensorInfo info(const std::string& name) const override {
-    const Tensor& tensor = find(name);
-    return {tensor.sizes().vec(), tensor.scalar_type(), static_cast<int64_t>(tensor.nbytes())};
+    auto found = values_.find(name);
+    if (found == values_.end()) return require_below(name).info(name);
+    const Tensor& value = found->second;
+    return {value.sizes().vec(), value.scalar_type(), static_cast<int64_t>(value.nbytes())};
   }
-  Tensor load(const std::string& name) const override { return find(name); }
-  std::string describe() const override { return "weights in memory"; }
+  Tensor load(const std::string& name) const override {
+    auto found = values_.find(name);
+    return found == values_.end() ? require_below(name).load(name) : found->second;
+  }
+  std::string describe() const override { return "weights of the training run"; }
 
  private:
-  const Tensor& find(const std::string& name) const {
-    auto found = tensors_.find(name);
-    if (found == tensors_.end()) fail(ErrorKind::not_found, "", "no tensor is called {}", name);
-    return found->second;
+  const TensorSource& require_below(const std::string& name) const {
+    if (!below_) fail(ErrorKind::not_found, "begin the run anew", "no tensor is called {}", name);
+    return *below_;
   }
-  std::map<std::string, Tensor> tensors_;
+
+  std::shared_ptr<const TensorSource> below_;
+  std::map<std::string, Tensor> values_;
 };
 
 }  // namespace
@@ -127,8 +179,11 @@ std::shared_ptr<const TensorSource> initial_source(uint64_t seed, const Json& co
   return std::make_shared<InitialSource>(seed, config);
 }
 
-std::shared_ptr<const TensorSource> memory_source(std::vector<std::pair<std::string, Tensor>> tensors) {
-  return std::make_shared<MemorySource>(std::move(tensors));
+std::shared_ptr<const TensorSource> overlaid_source(std::shared_ptr<const TensorSource> below,
+                                                    std::map<std::string, Tensor> values,
+                                                    const std::string& hidden_prefix) {
+  std::erase_if(values, [&](const auto& entry) { return entry.first.starts_with(hidden_prefix); });
+  return std::make_shared<OverlaidSource>(std::move(below), std::move(values));
 }
 
 }  // namespace vlm

@@ -1,4 +1,5 @@
-// AdamW (arXiv:1711.05101), gradient clipping by the global norm, learning-rate schedules and averaged weights.
+// AdamW (arXiv:1711.05101), gradient clipping by the global norm, learning-rate schedules and averaged
+// weights.
 #pragma once
 
 #include <string>

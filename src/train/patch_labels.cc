@@ -153,8 +153,8 @@ Tensor patch_loss(const Tensor& logits, const Tensor& labels) {
   for (int64_t classes : patch_fields()) {
     Tensor weights = at::ones({classes});
     weights[0] = 0.15;
-    Tensor loss =
-        at::cross_entropy_loss(logits.narrow(1, begin, classes), labels.select(1, field).contiguous(), weights);
+    Tensor loss = at::cross_entropy_loss(logits.narrow(1, begin, classes),
+                                         labels.select(1, field).contiguous(), weights);
     total = total.defined() ? total + loss : loss;
     begin += classes, ++field;
   }
@@ -170,8 +170,8 @@ std::vector<double> patch_accuracy(const Tensor& logits, const Tensor& labels) {
     Tensor shown = wanted > 0;
     int64_t count = shown.sum().item<int64_t>();
     Tensor right = (logits.narrow(1, begin, classes).argmax(1) == wanted).logical_and(shown);
-    accuracy.push_back(
-        count ? static_cast<double>(right.sum().item<int64_t>()) / static_cast<double>(count) : -1.0);
+    accuracy.push_back(count ? static_cast<double>(right.sum().item<int64_t>()) / static_cast<double>(count)
+                             : -1.0);
     begin += classes, ++field;
   }
   return accuracy;

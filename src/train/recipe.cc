@@ -1,9 +1,9 @@
 #include "train/recipe.h"
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <optional>
 #include <set>
-#include <toml++/toml.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -13,8 +13,8 @@ namespace vlm {
 namespace {
 
 [[noreturn]] void wrong(const std::string& where, const char* wanted) {
-  fail(ErrorKind::bad_request, "compare with the recipes that come with the program", "{}: expected {}", where,
-       wanted);
+  fail(ErrorKind::bad_request, "compare with the recipes that come with the program", "{}: expected {}",
+       where, wanted);
 }
 
 // A table of the recipe; every key must be read before finish().
@@ -143,8 +143,8 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
   stage.data = data;
   table.read("name", stage.name);
   table.read("objective", stage.objective);
-  if (stage.objective != "answers" && stage.objective != "patches")
-    fail(ErrorKind::bad_request, "use answers or patches", "{}.objective = \"{}\"", table.path(),
+  if (stage.objective != "answers" && stage.objective != "patches" && stage.objective != "contrastive")
+    fail(ErrorKind::bad_request, "use answers, patches or contrastive", "{}.objective = \"{}\"", table.path(),
          stage.objective);
   table.read("trains", stage.trains);
   table.read("freezes", stage.freezes);
@@ -154,7 +154,8 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
   int64_t samples = 0;
   table.read("samples", samples, 1, kMostSteps);
   if ((stage.steps > 0) == (samples > 0))
-    fail(ErrorKind::bad_request, "give either steps or samples", "{}: how long should it train?", table.path());
+    fail(ErrorKind::bad_request, "give either steps or samples", "{}: how long should it train?",
+         table.path());
   if (samples > 0)
     stage.steps = (samples + stage.batch * stage.accumulate - 1) / (stage.batch * stage.accumulate);
   table.read("tokens", stage.tokens, 0, 1 << 20);
@@ -180,6 +181,7 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
   table.read("average", stage.average, 0, 1);
   if (stage.objective == "patches") stage.patch_loss = 1;
   table.read("patch_loss", stage.patch_loss, 0, kMost);
+  table.read("dense_share", stage.dense_share, 0, 100);
   read_lora(table.below("lora"), stage.lora);
   read_scenes(table.below("scenes"), stage.data);
   table.finish();
@@ -198,6 +200,10 @@ void apply_override(toml::table& root, const std::string& text) {
   } catch (const toml::parse_error&) {
     parsed.insert_or_assign("value", value);  // a bare word
   }
+  static const std::set<std::string> paths = {"model.folder", "model.init", "data.source", "data.images",
+                                              "output.folder"};
+  if (paths.count(path) > 0 && value != "scenes")  // as in a shell, not beside the recipe
+    parsed.insert_or_assign("value", std::filesystem::absolute(value).string());
   toml::table* table = &root;
   for (size_t begin = 0;;) {
     size_t dot = path.find('.', begin);

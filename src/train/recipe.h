@@ -23,22 +23,25 @@ namespace vlm {
 
 struct StageRecipe {
   std::string name;
-  std::string objective = "answers";          // or "patches": the tower alone names what patches show
-  std::vector<std::string> trains = {"*"};    // "vision", "connector", "language", or patterns of names
-  std::vector<std::string> freezes;           // the same; wins over `trains`
+  // "answers", "patches" (the tower alone names what the patches of scenes show), "contrastive" (pictures and
+  // their captions, for dual encoders).
+  std::string objective = "answers";
+  std::vector<std::string> trains = {"*"};  // "vision", "connector", "language", or patterns of names
+  std::vector<std::string> freezes;         // the same; wins over `trains`
   int64_t steps = 0;
-  int64_t batch = 16;                         // examples of one step's pass
-  int64_t accumulate = 1;                     // passes of one step
-  int64_t tokens = 0;                         // longest example; 0: as long as it is
-  bool pad = true;                            // examples of a pass to one length
-  std::string precision = "float32";          // of products; "bfloat16" on processors that multiply it fast
-  LearningRate rate;                          // lr, warmup, schedule, cooldown, last_lr
-  std::map<std::string, double> lr_scale;     // by part or pattern
-  AdamOptions adam;                           // beta1, beta2, epsilon, weight_decay, clip
-  double average = 0;                         // > 0: decay of the averaged weights, which are what is saved
-  double patch_loss = 0;                      // weight of naming what each patch of a scene shows
+  int64_t batch = 16;                      // examples of one step's pass
+  int64_t accumulate = 1;                  // passes of one step
+  int64_t tokens = 0;                      // longest example; 0: as long as it is
+  bool pad = true;                         // examples of a pass to one length
+  std::string precision = "float32";       // of products; "bfloat16" on processors that multiply it fast
+  LearningRate rate;                       // lr, warmup, schedule, cooldown, last_lr
+  std::map<std::string, double> lr_scale;  // by part or pattern
+  AdamOptions adam;                        // beta1, beta2, epsilon, weight_decay, clip
+  double average = 0;                      // > 0: decay of the averaged weights, which are what is saved
+  double patch_loss = 0;                   // weight of naming what each patch of a scene shows
+  double dense_share = 0;                  // crowded scenes, for patch_loss alone, for each example
   LoraOptions lora;
-  data::DataOptions data;                     // [data.scenes], overridden by [stage.scenes]
+  data::DataOptions data;  // [data.scenes], overridden by [stage.scenes]
 };
 
 struct Recipe {
@@ -58,8 +61,9 @@ struct Recipe {
   std::vector<StageRecipe> stages;
 };
 
-// Paths in the recipe are relative to its own folder. `overrides`: "data.seed=3", "stage.align.lr=1e-4",
-// "output.folder=/somewhere". Throws bad_request, naming the nearest key for one that is unknown.
+// Paths in the recipe are relative to its own folder, those in overrides to the working one. `overrides`:
+// "data.seed=3", "stage.align.lr=1e-4", "output.folder=/somewhere". Throws bad_request, naming the nearest
+// key for one that is unknown.
 Recipe read_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
 
 }  // namespace vlm

@@ -18,10 +18,9 @@ constexpr char kAdapterA[] = "lora_A.weight";
 constexpr char kAdapterB[] = "lora_B.weight";
 
 bool holds_weights(const std::filesystem::path& file) {
-  static const std::set<std::string> endings = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5",
-                                                ".msgpack", ".onnx"};
-  return endings.count(file.extension().string()) > 0 ||
-         file.filename().string().ends_with(".index.json");
+  static const std::set<std::string> endings = {".safetensors", ".bin", ".pt",      ".pth",
+                                                ".gguf",        ".h5",  ".msgpack", ".onnx"};
+  return endings.count(file.extension().string()) > 0 || file.filename().string().ends_with(".index.json");
 }
 
 void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
@@ -84,9 +83,8 @@ void save_adapters(const std::map<std::string, Tensor>& values, const LoraOption
     tensors.emplace_back("base_model.model." + name, value.contiguous());
     if (name.ends_with(kAdapterA)) modules.push_back(name.substr(0, name.size() - sizeof kAdapterA));
   }
-  nlohmann::ordered_json config = {{"peft_type", "LORA"},    {"r", lora.rank},
-                                   {"lora_alpha", lora.alpha}, {"lora_dropout", 0.0},
-                                   {"bias", "none"},           {"target_modules", modules}};
+  nlohmann::ordered_json config = {{"peft_type", "LORA"}, {"r", lora.rank}, {"lora_alpha", lora.alpha},
+                                   {"lora_dropout", 0.0}, {"bias", "none"}, {"target_modules", modules}};
   write_text(folder / "adapter_config.json", config.dump(2) + "\n");
   write_safetensors(folder / "adapter_model.safetensors", tensors);
 }

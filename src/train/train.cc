@@ -1,19 +1,14 @@
 #include "train/train.h"
 
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <deque>
 
 #include "base/log.h"
 #include "base/parallel.h"
-#include "train/evaluate.h"
-#include "train/examples.h"
 #include "train/initial_source.h"
-#include "train/patch_labels.h"
+#include "train/objective.h"
 #include "train/save.h"
 #include "train/training_state.h"
 #include "train/workers.h"
@@ -23,184 +18,141 @@ namespace vlm {
 namespace {
 
 constexpr int64_t kLogEvery = 20;      // steps
-constexpr int64_t kBadStepsMost = 50;  // in a row, before training gives up
-constexpr char kPatchWeight[] = "patch_classifier.weight";
-constexpr char kPatchBias[] = "patch_classifier.bias";
+constexpr int64_t kMostBadSteps = 50;  // in a row, before training gives up
+constexpr size_t kBatchesAhead = 4;
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Keeps the last state of the vision tower that a pass computes: [N, S, V].
-class TowerState final : public trace::Sink {
- public:
-  void record(const std::string& name, const Tensor& tensor) override {
-    if (name.starts_with("hidden/vision/") && std::isdigit(static_cast<unsigned char>(name.back())))
-      state = tensor;
-  }
-  Tensor state;
-};
-
-// Products of matrices in bfloat16 while it lives, on this thread; weights, sums and losses stay float32.
-class BfloatProducts {
- public:
-  explicit BfloatProducts(bool enabled) : enabled_(enabled) {
-    if (!enabled_) return;
-    at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
-    at::autocast::set_autocast_cache_enabled(false);  // every weight is used once in a pass
-    at::autocast::set_cpu_enabled(true);
-  }
-  ~BfloatProducts() {
-    if (enabled_) at::autocast::set_cpu_enabled(false);
-  }
-  BfloatProducts(const BfloatProducts&) = delete;
-  BfloatProducts& operator=(const BfloatProducts&) = delete;
-
- private:
-  bool enabled_;
-};
-
-// What one pass of the model over a batch gives.
-struct Pass {
-  std::vector<Tensor> gradients;  // of the optimizer's entries
-  double loss = 0, patch_loss = 0;
-  int64_t tokens = 0, examples = 0;
-  std::map<std::string, ExactMatch::Count> kinds;
-  std::vector<double> patch_right;
-};
-
 // What happened since the last line of the log.
 struct Window {
   double loss = 0, patch_loss = 0, norm = 0;
   int64_t steps = 0, tokens = 0, examples = 0;
-  std::map<std::string, ExactMatch::Count> kinds;  // answers whose tokens all were the likeliest
+  std::map<std::string, ExactMatch::Count> kinds;
   std::vector<double> patch_right;
-  std::vector<int64_t> patch_asked;
+  std::vector<int64_t> patch_passes;
   Clock::time_point start = Clock::now();
+
+  void add(const PassResult& pass, double share) {
+    patch_loss += pass.patch_value * share;
+    tokens += pass.tokens;
+    examples += pass.examples;
+    for (const auto& [kind, count] : pass.kinds)
+      kinds[kind].asked += count.asked, kinds[kind].right += count.right;
+    patch_right.resize(pass.patch_right.size());
+    patch_passes.resize(pass.patch_right.size());
+    for (size_t field = 0; field < pass.patch_right.size(); ++field)
+      if (pass.patch_right[field] >= 0) patch_right[field] += pass.patch_right[field], ++patch_passes[field];
+  }
+
+  std::string answers() const {
+    if (kinds.empty()) return "";
+    ExactMatch match;
+    match.by_kind = kinds;
+    for (const auto& [kind, count] : kinds) match.all.right += count.right, match.all.asked += count.asked;
+    return ", right " + match.summary();
+  }
+
+  std::string patches() const {
+    if (patch_right.empty()) return "";
+    std::string shares;
+    for (size_t field = 0; field < patch_right.size(); ++field)
+      shares += fmt::format(" {:.0f}", 100 * patch_right[field] /
+                                           static_cast<double>(std::max<int64_t>(patch_passes[field], 1)));
+    return fmt::format(", patches {:.3f} (right{} %)", patch_loss / static_cast<double>(steps), shares);
+  }
 };
 
 class Trainer {
  public:
-  Trainer(const Recipe& recipe, const TrainOptions& options) : recipe_(recipe), options_(options) {}
+  Trainer(const Recipe& recipe, const TrainOptions& options) : recipe_(recipe), options_(options) {
+    if (recipe_.workers > 1) workers_ = std::make_unique<Workers>(recipe_.workers);
+  }
   TrainResult run();
 
  private:
   void open_stage(const StageRecipe& stage);
+  bool trains(const StageRecipe& stage, const std::string& name) const;
+  bool is_listed(const std::vector<std::string>& list, const std::string& name) const;
   void make_optimizer(const StageRecipe& stage);
   bool run_stage(const StageRecipe& stage);
-  Pass pass(const StageRecipe& stage, BatchQueue::Batch batch) const;
   double compute_gradients(const StageRecipe& stage, BatchQueue& queue);
-  void encode_pictures(const std::vector<Prompt>& prompts) const;
-  static std::map<std::string, ExactMatch::Count> count_answers(const BatchQueue::Batch& batch,
-                                                                const std::vector<Prompt>& prompts,
-                                                                const Tensor& logits);
-  BatchQueue::Batch make_batch(const StageRecipe& stage, int64_t index) const;
-  void log_window(const StageRecipe& stage, double lr);
+  void report(const StageRecipe& stage, double lr);
   void evaluate(const StageRecipe& stage);
-  void save_state(int64_t stage_index);
-  void finish_stage();
-  std::string part_of(const std::string& name) const;
-  bool is_listed(const std::vector<std::string>& list, const std::string& name) const;
-  bool should_stop() const { return options_.stop && *options_.stop; }
+  void save_state();
+  void finish_stage(const StageRecipe& stage);
+  bool should_stop() const {
+    return (options_.stop && *options_.stop) || (options_.max_steps > 0 && steps_run_ >= options_.max_steps);
+  }
 
   Recipe recipe_;
   TrainOptions options_;
   TrainResult result_;
   LoadedModel model_;
-  const LanguageTrainable* trainable_ = nullptr;
   LanguageTrainable::PartNames parts_;
-  std::vector<Parameter> parameters_;  // of the model, and the patch classifier's
+  std::unique_ptr<Objective> objective_;
+  std::vector<Parameter> parameters_;  // of the model, and the objective's own
   std::unique_ptr<AdamW> adam_;
-  std::unique_ptr<AveragedWeights> average_;
-  std::vector<std::string> average_names_;
-  std::unique_ptr<ExampleSource> examples_;
+  std::unique_ptr<AveragedWeights> average_;  // of the optimizer's entries
   std::unique_ptr<Workers> workers_;
-  std::map<std::string, Tensor> values_;  // parameters between stages
-  TrainingState loaded_;
-  Tensor patch_weight_, patch_bias_;
-  int64_t stage_index_ = 0, step_ = 0, pad_id_ = 0, bad_steps_ = 0;
+  std::map<std::string, Tensor> values_;  // of parameters, when a stage begins
+  TrainingState loaded_;                  // of a stopped run, until its stage has taken it
+  int64_t stage_index_ = 0, step_ = 0, steps_run_ = 0, bad_steps_ = 0;
   Window window_;
 };
 
-std::string Trainer::part_of(const std::string& name) const {
-  if (glob_matches(parts_.vision, name)) return "vision";
-  return glob_matches(parts_.connector, name) ? "connector" : "language";
-}
-
 bool Trainer::is_listed(const std::vector<std::string>& list, const std::string& name) const {
-  return std::any_of(list.begin(), list.end(), [&](const std::string& item) {
-    return item == part_of(name) || glob_matches(item, name);
-  });
+  const char* part = glob_matches(parts_.vision, name)      ? "vision"
+                     : glob_matches(parts_.connector, name) ? "connector"
+                                                            : "language";
+  return std::any_of(list.begin(), list.end(),
+                     [&](const std::string& item) { return item == part || glob_matches(item, name); });
 }
 
-// Every stage binds the model anew, from the values that the one before left: adapters may come and go.
+bool Trainer::trains(const StageRecipe& stage, const std::string& name) const {
+  if (is_adapter(name)) return stage.lora.rank > 0;
+  for (const Parameter& own : objective_->own_parameters())
+    if (own.name == name) return true;
+  bool is_adapted = std::any_of(parameters_.begin(), parameters_.end(), [&](const Parameter& other) {
+    return is_adapter(other.name) && adapted_name(other.name) == name;
+  });
+  return !is_adapted && is_listed(stage.trains, name) && !is_listed(stage.freezes, name);
+}
+
+// Every stage binds the model anew, from the values that the one before left: adapters come and go.
 void Trainer::open_stage(const StageRecipe& stage) {
   Checkpoint checkpoint = recipe_.from_scratch ? Checkpoint::open_without_weights(recipe_.model_folder)
                                                : Checkpoint::open(recipe_.model_folder);
-  if (!values_.empty()) {
-    std::vector<std::pair<std::string, Tensor>> named;
-    for (const auto& [name, value] : values_)
-      if (name != kPatchWeight && name != kPatchBias) named.emplace_back(name, value);
-    checkpoint.source = memory_source(std::move(named));
-  } else if (recipe_.from_scratch) {
+  if (!values_.empty())
+    checkpoint.source = overlaid_source(checkpoint.source, values_, kOwnPrefix);
+  else if (recipe_.from_scratch)
     checkpoint.source = initial_source(recipe_.seed, checkpoint.config);
-  }
   model_ = bind_model(std::move(checkpoint), {.trainable = true, .lora = stage.lora}, recipe_.system);
-  trainable_ = as<LanguageTrainable>(*model_.model);
-  if (!trainable_)
-    fail(ErrorKind::unsupported, "`vlm list` shows which systems train", "{} cannot be trained on answers",
-         model_.system->slug);
-  if (stage.objective == "patches" && !as<Generator>(*model_.model))
-    fail(ErrorKind::unsupported, "`vlm list` shows which systems answer", "{} has no tower to train on patches",
-         model_.system->slug);
-  parts_ = trainable_->part_names();
+  parts_ = part_names_of(*model_.model);
+  objective_ = make_objective(recipe_, stage, stage_index_, model_, values_);
   parameters_ = model_.weights->parameters();
-  pad_id_ = model_.checkpoint.tokenizer.info.pad_id.value_or(0);
-
-  ExampleOptions options{.seed = recipe_.seed + 1000003 * static_cast<uint64_t>(stage_index_ + 1),
-                         .longest = stage.tokens};
-  patch_weight_ = patch_bias_ = Tensor();
-  if (stage.patch_loss > 0) {
-    Json vision = model_.checkpoint.config.at("vision_config");
-    options.patch_grid = vision.at("image_size").as<int64_t>() / vision.at("patch_size").as<int64_t>();
-    int64_t width = vision.at("hidden_size").as<int64_t>(), classes = 0;
-    for (int64_t field : patch_fields()) classes += field;
-    auto value = [&](const char* name, Shape shape) {
-      auto found = values_.find(name);
-      Tensor start = found != values_.end() && found->second.sizes() == at::IntArrayRef(shape)
-                         ? found->second.clone()
-                         : at::zeros(shape);
-      parameters_.push_back({name, start.set_requires_grad(true)});
-      return parameters_.back().value;
-    };
-    patch_weight_ = value(kPatchWeight, {classes, width});
-    patch_bias_ = value(kPatchBias, {classes});
-  }
-  examples_ = recipe_.source == "scenes"
-                  ? scene_examples(*trainable_, stage.data, options)
-                  : list_examples(*trainable_, recipe_.source, recipe_.images, options);
+  for (const Parameter& own : objective_->own_parameters()) parameters_.push_back(own);
   make_optimizer(stage);
 }
 
 void Trainer::make_optimizer(const StageRecipe& stage) {
   std::vector<AdamW::Entry> entries;
-  std::vector<Tensor> averaged;
-  average_names_.clear();
-  int64_t trained = 0, all = 0;
+  std::vector<Tensor> values;
+  int64_t all = 0, trained = 0;
   for (const Parameter& parameter : parameters_) {
-    bool is_classifier = parameter.name == kPatchWeight || parameter.name == kPatchBias;
-    bool trains = is_classifier ||
-                  (is_listed(stage.trains, parameter.name) && !is_listed(stage.freezes, parameter.name));
     Tensor value = parameter.value;
-    value.set_requires_grad(trains);
+    value.set_requires_grad(trains(stage, parameter.name));
     all += value.numel();
-    if (!trains) continue;
+    if (!value.requires_grad()) continue;
     trained += value.numel();
-    double scale = 1;
+    AdamW::Entry entry;
+    entry.name = parameter.name;
+    entry.value = value;
+    entry.decays = decays_by_default(parameter.name, value);
     for (const auto& [pattern, factor] : stage.lr_scale)
-      if (is_listed({pattern}, parameter.name)) scale *= factor;
-    AdamW::Entry entry{parameter.name, value, scale, decays_by_default(parameter.name, value)};
+      if (is_listed({pattern}, parameter.name)) entry.lr_scale *= factor;
     auto moment = [&](const std::map<std::string, Tensor>& moments) {
       auto found = moments.find(parameter.name);
       return found != moments.end() && found->second.sizes() == value.sizes() ? found->second : Tensor();
@@ -208,8 +160,7 @@ void Trainer::make_optimizer(const StageRecipe& stage) {
     entry.first = moment(loaded_.first);
     entry.second = moment(loaded_.second);
     entries.push_back(std::move(entry));
-    averaged.push_back(value);
-    average_names_.push_back(parameter.name);
+    values.push_back(value);
   }
   if (entries.empty())
     fail(ErrorKind::bad_request, "parts are vision, connector and language; patterns match published names",
@@ -218,10 +169,10 @@ void Trainer::make_optimizer(const StageRecipe& stage) {
   adam_->set_steps_done(loaded_.adam_steps);
   average_.reset();
   if (stage.average > 0) {
-    average_ = std::make_unique<AveragedWeights>(averaged, stage.average);
-    for (size_t at = 0; at < average_names_.size(); ++at) {
-      auto found = loaded_.averages.find(average_names_[at]);
-      if (found != loaded_.averages.end() && found->second.sizes() == averaged[at].sizes())
+    average_ = std::make_unique<AveragedWeights>(values, stage.average);
+    for (size_t at = 0; at < values.size(); ++at) {
+      auto found = loaded_.averages.find(adam_->entries()[at].name);
+      if (found != loaded_.averages.end() && found->second.sizes() == values[at].sizes())
         average_->averages()[at].copy_(found->second);
     }
   }
@@ -231,208 +182,94 @@ void Trainer::make_optimizer(const StageRecipe& stage) {
       static_cast<double>(all) / 1e6);
 }
 
-BatchQueue::Batch Trainer::make_batch(const StageRecipe& stage, int64_t index) const {
-  BatchQueue::Batch batch;
-  size_t longest = 0;
-  for (int64_t at = 0; at < stage.batch; ++at) {
-    batch.push_back(examples_->make(index * stage.batch + at));
-    longest = std::max(longest, batch.back().prompt.ids.size());
-  }
-  if (stage.pad)
-    for (Example& example : batch) pad_example(example, static_cast<int64_t>(longest), pad_id_);
-  return batch;
-}
-
-// Forward and backward over one batch, on any thread.
-Pass Trainer::pass(const StageRecipe& stage, BatchQueue::Batch batch) const {
-  Pass result;
-  std::vector<Prompt> prompts;
-  std::vector<Tensor> labels;
-  for (Example& example : batch) {
-    result.tokens += static_cast<int64_t>(example.prompt.ids.size());
-    prompts.push_back(std::move(example.prompt));
-    if (example.patch_labels.defined()) labels.push_back(example.patch_labels);
-  }
-  result.examples = static_cast<int64_t>(batch.size());
-  TowerState tower;
-  LanguageTrainable::Losses losses;
-  Tensor total, patch_logits, patch_wanted;
-  {
-    trace::Scope scope(patch_weight_.defined() ? &tower : nullptr);
-    BfloatProducts products(stage.precision == "bfloat16");
-    if (stage.objective == "patches")
-      encode_pictures(prompts);
-    else
-      losses = trainable_->loss(prompts, false);
-    if (patch_weight_.defined() && tower.state.defined()) {
-      patch_wanted = at::cat(labels);
-      int64_t patches = patch_wanted.size(0) / tower.state.size(0);
-      Tensor state = tower.state.slice(1, tower.state.size(1) - patches).flatten(0, 1);
-      patch_logits = at::linear(state, patch_weight_, patch_bias_).to(at::kFloat);
-    }
-  }
-  if (losses.loss.defined()) {
-    total = losses.loss;
-    result.loss = total.item<double>();
-    result.kinds = count_answers(batch, prompts, losses.logits);
-  }
-  if (patch_logits.defined()) {
-    Tensor patch = patch_loss(patch_logits, patch_wanted);
-    result.patch_loss = patch.item<double>();
-    result.patch_right = patch_accuracy(patch_logits, patch_wanted);
-    total = total.defined() ? total + patch * stage.patch_loss : patch * stage.patch_loss;
-  }
+// The step's gradients, added in the order of its passes whoever computed them; returns their mean loss.
+double Trainer::compute_gradients(const StageRecipe& stage, BatchQueue& queue) {
+  auto num_passes = static_cast<size_t>(stage.accumulate);
+  double share = 1 / static_cast<double>(stage.accumulate);
   std::vector<Tensor> inputs;
   for (const AdamW::Entry& entry : adam_->entries()) inputs.push_back(entry.value);
-  result.gradients = torch::autograd::grad({total / static_cast<double>(stage.accumulate)}, inputs, {}, false,
-                                           false, /*allow_unused=*/true);
-  return result;
-}
-
-// Only for what the tower computes on the way.
-void Trainer::encode_pictures(const std::vector<Prompt>& prompts) const {
-  std::vector<Tensor> pixels;
-  for (const Prompt& prompt : prompts)
-    for (const MediaInput& media : prompt.media) pixels.push_back(media.pixel_values);
-  MediaInput media;
-  media.pixel_values = at::cat(pixels);
-  as<Generator>(*model_.model)->encode(media);
-}
-
-// An answer is right when each of its tokens is the likeliest.
-std::map<std::string, ExactMatch::Count> Trainer::count_answers(const BatchQueue::Batch& batch,
-                                                                const std::vector<Prompt>& prompts,
-                                                                const Tensor& logits) {
-  std::map<std::string, ExactMatch::Count> kinds;
-  std::vector<int64_t> likeliest = to_ids(logits.detach().argmax(1));
-  size_t row = 0;
-  for (size_t idx = 0; idx < batch.size(); ++idx) {
-    const std::vector<int64_t>& labels = prompts[idx].labels;
-    const std::vector<std::string>& names = batch[idx].kinds;
-    size_t answer = 0;
-    bool is_right = true, is_open = false;
-    auto close = [&] {
-      if (!is_open) return;
-      ExactMatch::Count& count = kinds[answer < names.size() ? names[answer] : "answer"];
-      ++count.asked, count.right += is_right;
-      ++answer, is_open = false, is_right = true;
-    };
-    for (size_t at = 1; at < labels.size(); ++at) {
-      if (labels[at] == kIgnore) {
-        close();
-        continue;
-      }
-      is_open = true;
-      is_right = is_right && likeliest[row] == labels[at];
-      ++row;
-    }
-    close();
-  }
-  return kinds;
-}
-
-// The step's gradients, in the order of its passes whoever computed them.
-double Trainer::compute_gradients(const StageRecipe& stage, BatchQueue& queue) {
-  std::vector<Pass> passes(static_cast<size_t>(stage.accumulate));
-  std::vector<BatchQueue::Batch> batches;
-  for (int64_t at = 0; at < stage.accumulate; ++at) batches.push_back(queue.next());
+  std::vector<TrainingBatch> batches;
+  while (batches.size() < num_passes) batches.push_back(queue.next());
+  std::vector<PassResult> passes(num_passes);
+  std::vector<std::vector<Tensor>> gradients(num_passes);
   auto run = [&](int64_t at) {
     auto idx = static_cast<size_t>(at);
-    passes[idx] = pass(stage, std::move(batches[idx]));
+    passes[idx] = objective_->run(std::move(batches[idx]));
+    gradients[idx] =
+        torch::autograd::grad({passes[idx].loss * share}, inputs, {}, false, false, /*allow_unused=*/true);
+    passes[idx].loss = Tensor();
   };
   if (workers_)
     workers_->run(stage.accumulate, run);
   else
     for (int64_t at = 0; at < stage.accumulate; ++at) run(at);
   double loss = 0;
-  for (Pass& done : passes) {
-    adam_->add_gradients(done.gradients);
-    loss += done.loss / static_cast<double>(stage.accumulate);
-    window_.patch_loss += done.patch_loss / static_cast<double>(stage.accumulate);
-    window_.tokens += done.tokens;
-    window_.examples += done.examples;
-    for (const auto& [kind, count] : done.kinds)
-      window_.kinds[kind].asked += count.asked, window_.kinds[kind].right += count.right;
-    window_.patch_right.resize(done.patch_right.size());
-    window_.patch_asked.resize(done.patch_right.size());
-    for (size_t field = 0; field < done.patch_right.size(); ++field)
-      if (done.patch_right[field] >= 0) window_.patch_right[field] += done.patch_right[field], ++window_.patch_asked[field];
+  adam_->zero_gradients();
+  for (size_t idx = 0; idx < num_passes; ++idx) {
+    adam_->add_gradients(gradients[idx]);
+    loss += passes[idx].value * share;
+    window_.add(passes[idx], share);
   }
   return loss;
 }
 
-void Trainer::log_window(const StageRecipe& stage, double lr) {
+void Trainer::report(const StageRecipe& stage, double lr) {
   double seconds = std::max(seconds_since(window_.start), 1e-9);
   auto steps = static_cast<double>(std::max<int64_t>(window_.steps, 1));
   result_.loss = window_.loss / steps;
-  double left = seconds / steps * static_cast<double>(stage.steps - step_);
-  std::string kinds, patches;
-  ExactMatch::Count all;
-  for (const auto& [kind, count] : window_.kinds) {
-    kinds += fmt::format(" {} {:.0f}", kind, 100 * count.share());
-    all.right += count.right, all.asked += count.asked;
-  }
-  for (size_t field = 0; field < window_.patch_right.size(); ++field)
-    patches += fmt::format(" {:.0f}", 100 * window_.patch_right[field] /
-                                          static_cast<double>(std::max<int64_t>(window_.patch_asked[field], 1)));
-  std::string detail =
-      fmt::format("loss {:.4f}, {:.0f} tokens/s, {:.0f} min left", result_.loss,
-                  static_cast<double>(window_.tokens) / seconds, left / 60);
+  double minutes = seconds / steps * static_cast<double>(stage.steps - step_) / 60;
+  std::string detail = fmt::format("loss {:.4f}, {:.0f} tokens/s, {:.0f} min left", result_.loss,
+                                   static_cast<double>(window_.tokens) / seconds, minutes);
   report_progress({"training " + stage.name, static_cast<double>(step_), static_cast<double>(stage.steps),
                    "steps", detail});
-  log(LogLevel::info,
-      "{} {}/{}: {}, {:.1f} examples/s, lr {:.2e}, norm {:.2f}, answers {:.1f} % ({}){}", stage.name, step_,
+  log(LogLevel::info, "{} {}/{}: {}, {:.1f} examples/s, lr {:.2e}, norm {:.2f}{}{}", stage.name, step_,
       stage.steps, detail, static_cast<double>(window_.examples) / seconds, lr, window_.norm / steps,
-      100 * all.share(), kinds.empty() ? "" : kinds.substr(1),
-      patches.empty() ? "" : fmt::format(", patches {:.3f} ({})", window_.patch_loss / steps, patches.substr(1)));
+      window_.answers(), window_.patches());
   window_ = {};
 }
 
 void Trainer::evaluate(const StageRecipe& stage) {
   const auto* generator = as<Generator>(*model_.model);
-  if (!generator || recipe_.source != "scenes") return;
+  if (!generator || recipe_.source != "scenes" || stage.objective != "answers") return;
+  constexpr uint64_t kApart = 7;  // from the seeds of training
+  auto start = Clock::now();
   if (average_) average_->swap();
   ExactMatch match = evaluate_scenes(*generator, model_.checkpoint.tokens(), stage.data,
-                                     recipe_.evaluate_questions, recipe_.seed + 7);
+                                     recipe_.evaluate_questions, recipe_.seed + kApart);
   if (average_) average_->swap();
   log(LogLevel::info, "{} {}: held-out questions {}", stage.name, step_, match.summary());
-  window_.start = Clock::now();
+  window_.start += Clock::now() - start;
 }
 
-void Trainer::save_state(int64_t stage_index) {
+void Trainer::save_state() {
   TrainingState state;
-  state.stage = stage_index;
-  state.step = stage_index == stage_index_ ? step_ : 0;
+  state.stage = stage_index_;
+  state.step = step_;
+  state.adam_steps = adam_->steps_done();
   for (const Parameter& parameter : parameters_) state.parameters[parameter.name] = parameter.value;
-  if (stage_index == stage_index_) {
-    state.adam_steps = adam_->steps_done();
-    for (const AdamW::Entry& entry : adam_->entries()) {
-      state.first[entry.name] = entry.first;
-      state.second[entry.name] = entry.second;
-    }
-    if (average_)
-      for (size_t at = 0; at < average_names_.size(); ++at)
-        state.averages[average_names_[at]] = average_->averages()[at];
+  for (size_t at = 0; at < adam_->entries().size(); ++at) {
+    const AdamW::Entry& entry = adam_->entries()[at];
+    state.first[entry.name] = entry.first;
+    state.second[entry.name] = entry.second;
+    if (average_) state.averages[entry.name] = average_->averages()[at];
   }
   save_training_state(recipe_.output, state);
 }
 
 // False when asked to stop.
 bool Trainer::run_stage(const StageRecipe& stage) {
-  int64_t first_pass = step_ * stage.accumulate;
-  BatchQueue queue([&](int64_t index) { return make_batch(stage, index); }, first_pass,
-                   static_cast<size_t>(4 + stage.accumulate));
+  BatchQueue queue(*objective_, step_ * stage.accumulate,
+                   kBatchesAhead + static_cast<size_t>(stage.accumulate));
   auto saved = Clock::now();
   window_ = {};
   while (step_ < stage.steps) {
     if (should_stop()) {
-      save_state(stage_index_);
+      save_state();
       return false;
     }
-    adam_->zero_gradients();
     double loss = compute_gradients(stage, queue);
-    double lr = stage.rate.at(step_);
-    double norm = adam_->gradient_norm();
+    double lr = stage.rate.at(step_), norm = adam_->gradient_norm();
+    ++step_, ++steps_run_;
     if (adam_->step(lr)) {
       bad_steps_ = 0;
       if (average_) average_->update(adam_->steps_done());
@@ -440,32 +277,38 @@ bool Trainer::run_stage(const StageRecipe& stage) {
     } else {
       log(LogLevel::warn, "{} step {}: gradients are not finite (loss {}); the step is left out", stage.name,
           step_, loss);
-      if (++bad_steps_ >= kBadStepsMost)
-        fail(ErrorKind::bad_request, "lower lr, or look at the data", "{} steps in a row without finite gradients",
-             bad_steps_);
+      if (++bad_steps_ >= kMostBadSteps)
+        fail(ErrorKind::bad_request, "lower lr, or look at the data",
+             "stage {}: {} steps in a row without finite gradients", stage.name, bad_steps_);
     }
-    ++step_;
-    if (step_ % kLogEvery == 0 || step_ == stage.steps) log_window(stage, lr);
-    if (recipe_.evaluate_every > 0 && (step_ % recipe_.evaluate_every == 0 || step_ == stage.steps))
-      evaluate(stage);
+    bool is_last = step_ == stage.steps;
+    if (step_ % kLogEvery == 0 || is_last) report(stage, lr);
+    if (recipe_.evaluate_every > 0 && (step_ % recipe_.evaluate_every == 0 || is_last)) evaluate(stage);
     if (seconds_since(saved) > recipe_.save_every_s) {
-      save_state(stage_index_);
+      save_state();
       saved = Clock::now();
     }
   }
   return true;
 }
 
-void Trainer::finish_stage() {
-  if (average_) average_->swap();  // the averages are what the stage is for
+// Leaves the stage's weights to the next one: the averages where there are any, adapters merged.
+void Trainer::finish_stage(const StageRecipe& stage) {
+  if (average_) average_->swap();
   average_.reset();
   values_.clear();
   for (const Parameter& parameter : parameters_) values_[parameter.name] = parameter.value.detach();
-  save_state(stage_index_ + 1);
+  if (stage.lora.rank > 0) {
+    save_adapters(values_, stage.lora, recipe_.output / ("adapter-" + stage.name));
+    merge_adapters(values_, stage.lora);
+  }
+  TrainingState state;
+  state.stage = stage_index_ + 1;
+  state.parameters = values_;
+  save_training_state(recipe_.output, state);
 }
 
 TrainResult Trainer::run() {
-  if (recipe_.workers > 1) workers_ = std::make_unique<Workers>(recipe_.workers);
   std::filesystem::create_directories(recipe_.output);
   if (options_.resume) {
     if (auto state = load_training_state(recipe_.output)) {
@@ -477,19 +320,20 @@ TrainResult Trainer::run() {
     }
   }
   auto num_stages = static_cast<int64_t>(recipe_.stages.size());
-  bool ran = false;
   for (; stage_index_ < num_stages; ++stage_index_, step_ = 0) {
     const StageRecipe& stage = recipe_.stages[static_cast<size_t>(stage_index_)];
-    open_stage(stage);
-    ran = true;
+    with_context("stage " + stage.name, [&] { open_stage(stage); });
     result_.stage = stage.name;
-    bool is_done = run_stage(stage);
+    bool is_done = with_context("stage " + stage.name, [&] { return run_stage(stage); });
     result_.step = step_;
     if (!is_done) return result_;
-    finish_stage();
+    finish_stage(stage);
   }
-  if (!ran) open_stage(recipe_.stages.back());
-  save_model(model_, recipe_.output, recipe_.save_dtype == "bfloat16" ? at::kBFloat16 : at::kFloat);
+  Checkpoint checkpoint = recipe_.from_scratch ? Checkpoint::open_without_weights(recipe_.model_folder)
+                                               : Checkpoint::open(recipe_.model_folder);
+  checkpoint.source = overlaid_source(checkpoint.source, values_, kOwnPrefix);
+  LoadedModel finished = bind_model(std::move(checkpoint), {}, recipe_.system);
+  save_model(finished, recipe_.output, recipe_.save_dtype == "bfloat16" ? at::kBFloat16 : at::kFloat);
   result_.finished = true;
   return result_;
 }
@@ -497,7 +341,7 @@ TrainResult Trainer::run() {
 }  // namespace
 
 TrainResult run_recipe(const Recipe& recipe, const TrainOptions& options) {
-  // Moments of frozen-out features become denormal numbers, which are slow on x86.
+  // Moments of features that no example uses become denormal numbers, which are slow on x86.
   parallel_for(0, num_threads(), 1, [](int64_t, int64_t) { at::globalContext().setFlushDenormal(true); });
   return Trainer(recipe, options).run();
 }

@@ -12,8 +12,10 @@
 namespace vlm {
 
 struct TrainOptions {
-  const std::atomic<bool>* stop = nullptr;  // set it (from a signal handler, say) and training saves and returns
-  bool resume = true;                       // go on from output.folder/training_state.safetensors when it is there
+  // Set it, from a signal handler say, and training saves its state and returns.
+  const std::atomic<bool>* stop = nullptr;
+  bool resume = true;     // go on from output.folder/training_state.safetensors when it is there
+  int64_t max_steps = 0;  // > 0: stop after so many steps of this call
 };
 
 struct TrainResult {
@@ -23,9 +25,9 @@ struct TrainResult {
   double loss = 0;        // mean of the last steps
 };
 
-// Everything is reported through base/log.h: progress ("training pretrain", steps, "loss 1.23, 4567 tokens/s") and
-// info lines. Results in the recipe's output folder: training_state.safetensors, from which the run goes on, and
-// once all stages are done the checkpoint itself under the names it is published with.
+// Everything is reported through base/log.h: progress ("training pretrain", steps, "loss 1.23, 4567
+// tokens/s") and info lines. Results in the recipe's output folder: training_state.safetensors, from which
+// the run goes on, and once all stages are done the checkpoint itself under the names it is published with.
 TrainResult run_recipe(const Recipe& recipe, const TrainOptions& options = {});
 
 }  // namespace vlm

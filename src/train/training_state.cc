@@ -45,8 +45,10 @@ std::optional<TrainingState> load_training_state(const std::filesystem::path& fo
   state.step = number("state/step");
   state.adam_steps = number("state/adam_steps");
   for (const std::string& name : source->names()) {
-    for (auto [group, named] : {std::pair{"parameter/", &state.parameters}, {"first/", &state.first},
-                                {"second/", &state.second}, {"average/", &state.averages}}) {
+    for (auto [group, named] : {std::pair{"parameter/", &state.parameters},
+                                {"first/", &state.first},
+                                {"second/", &state.second},
+                                {"average/", &state.averages}}) {
       std::string_view prefix(group);
       // A copy: the file may be replaced while the run goes on.
       if (name.starts_with(prefix)) (*named)[name.substr(prefix.size())] = source->load(name).clone();

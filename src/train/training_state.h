@@ -11,9 +11,9 @@
 namespace vlm {
 
 struct TrainingState {
-  int64_t stage = 0;       // index of the stage to go on with
-  int64_t step = 0;        // its steps done
-  int64_t adam_steps = 0;  // steps that changed the weights
+  int64_t stage = 0;                                                  // index of the stage to go on with
+  int64_t step = 0;                                                   // its steps done
+  int64_t adam_steps = 0;                                             // steps that changed the weights
   std::map<std::string, Tensor> parameters, first, second, averages;  // by parameter name
 };
 

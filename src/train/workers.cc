@@ -51,4 +51,47 @@ void Workers::run(int64_t tasks, const std::function<void(int64_t)>& task) {
   if (problem_) std::rethrow_exception(problem_);
 }
 
+BatchQueue::BatchQueue(const Objective& objective, int64_t first, size_t ahead)
+    : objective_(objective), next_(first), ahead_(ahead), thread_([this] { run(); }) {}
+
+BatchQueue::~BatchQueue() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void BatchQueue::run() {
+  set_num_threads(1);  // pictures are small, and the other cores are busy
+  try {
+    while (true) {
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return stopping_ || ready_.size() < ahead_; });
+        if (stopping_) return;
+      }
+      TrainingBatch batch = objective_.make_batch(next_++);
+      std::lock_guard lock(mutex_);
+      ready_.push_back(std::move(batch));
+      changed_.notify_all();
+    }
+  } catch (...) {
+    std::lock_guard lock(mutex_);
+    problem_ = std::current_exception();
+    changed_.notify_all();
+  }
+}
+
+TrainingBatch BatchQueue::next() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !ready_.empty() || problem_; });
+  if (ready_.empty()) std::rethrow_exception(problem_);
+  TrainingBatch batch = std::move(ready_.front());
+  ready_.pop_front();
+  changed_.notify_all();
+  return batch;
+}
+
 }  // namespace vlm

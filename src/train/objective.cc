@@ -1,0 +1,285 @@
+#include "train/objective.h"
+
+#include <ATen/autocast_mode.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+
+#include "train/patch_labels.h"
+
+namespace vlm {
+
+namespace {
+
+constexpr char kPatchWeight[] = "patch_classifier.weight";
+constexpr char kPatchBias[] = "patch_classifier.bias";
+
+// Products of matrices in bfloat16 while it lives, on this thread; weights, sums and losses stay float32.
+class BfloatProducts {
+ public:
+  explicit BfloatProducts(bool enabled) : enabled_(enabled) {
+    if (!enabled_) return;
+    at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
+    at::autocast::set_autocast_cache_enabled(false);  // every weight is used once in a pass
+    at::autocast::set_cpu_enabled(true);
+  }
+  ~BfloatProducts() {
+    if (enabled_) at::autocast::set_cpu_enabled(false);
+  }
+  BfloatProducts(const BfloatProducts&) = delete;
+  BfloatProducts& operator=(const BfloatProducts&) = delete;
+
+ private:
+  bool enabled_;
+};
+
+// Keeps the last state of the vision tower that a pass computes: [N, S, V].
+class TowerState final : public trace::Sink {
+ public:
+  void record(const std::string& name, const Tensor& tensor) override {
+    if (name.starts_with("hidden/vision/") && std::isdigit(static_cast<unsigned char>(name.back())))
+      state = tensor;
+  }
+  Tensor state;
+};
+
+// An answer is right when each of its tokens is the likeliest. Logits: of the counted rows.
+std::map<std::string, ExactMatch::Count> count_answers(const std::vector<Example>& examples,
+                                                       const std::vector<Prompt>& prompts,
+                                                       const Tensor& logits) {
+  std::map<std::string, ExactMatch::Count> kinds;
+  std::vector<int64_t> likeliest = to_ids(logits.detach().argmax(1));
+  size_t row = 0;
+  for (size_t idx = 0; idx < examples.size(); ++idx) {
+    const std::vector<int64_t>& labels = prompts[idx].labels;
+    const std::vector<std::string>& names = examples[idx].kinds;
+    size_t answer = 0;
+    bool is_right = true, is_open = false;
+    auto close = [&] {
+      if (!is_open) return;
+      ExactMatch::Count& count = kinds[answer < names.size() ? names[answer] : "answer"];
+      ++count.asked, count.right += is_right;
+      ++answer, is_open = false, is_right = true;
+    };
+    for (size_t at = 1; at < labels.size(); ++at) {
+      if (labels[at] == kIgnore) {
+        close();
+        continue;
+      }
+      is_open = true;
+      is_right = is_right && likeliest[row] == labels[at];
+      ++row;
+    }
+    close();
+  }
+  return kinds;
+}
+
+std::unique_ptr<ExampleSource> open_examples(const Recipe& recipe, const StageRecipe& stage,
+                                             const ExampleOptions& options, const LanguageTrainable* model) {
+  return recipe.source == "scenes" ? scene_examples(model, stage.data, options)
+                                   : list_examples(model, recipe.source, recipe.images, options);
+}
+
+// Answers to questions, what the patches of a scene show, or both.
+class AnswerObjective final : public Objective {
+ public:
+  AnswerObjective(const Recipe& recipe, const StageRecipe& stage, ExampleOptions options,
+                  const LoadedModel& model, const std::map<std::string, Tensor>& known)
+      : stage_(stage),
+        system_(model.model),
+        trainable_(as<LanguageTrainable>(*system_)),
+        generator_(as<Generator>(*system_)),
+        pad_id_(model.checkpoint.tokenizer.info.pad_id.value_or(0)) {
+    if (!trainable_ || (stage.objective == "patches" && !generator_))
+      fail(ErrorKind::unsupported, "`vlm list` shows which systems train", "{} cannot be trained on {}",
+           model.system->slug, stage.objective);
+    if (stage.patch_loss > 0) {
+      if (recipe.source != "scenes")
+        fail(ErrorKind::bad_request, "set patch_loss = 0, or data.source = \"scenes\"",
+             "stage {}: only drawn scenes say what each patch shows", stage.name);
+      options.patch_grid = add_classifier(model.checkpoint.config, known);
+      crowded_ = static_cast<int64_t>(std::lround(stage.dense_share * static_cast<double>(stage.batch)));
+    }
+    source_ = open_examples(recipe, stage, options, trainable_);
+  }
+
+  TrainingBatch make_batch(int64_t index) const override {
+    TrainingBatch batch;
+    for (int64_t at = 0; at < crowded_; ++at)
+      batch.crowded.push_back(source_->make_crowded(index * crowded_ + at));
+    size_t longest = 0;
+    for (int64_t at = 0; at < stage_.batch; ++at) {
+      batch.examples.push_back(source_->make(index * stage_.batch + at));
+      longest = std::max(longest, batch.examples.back().prompt.ids.size());
+    }
+    if (stage_.pad)
+      for (Example& example : batch.examples) pad_example(example, static_cast<int64_t>(longest), pad_id_);
+    return batch;
+  }
+
+  PassResult run(TrainingBatch batch) const override {
+    PassResult result;
+    std::vector<Prompt> prompts;
+    for (Example& example : batch.examples) {
+      result.tokens += static_cast<int64_t>(example.prompt.ids.size());
+      prompts.push_back(std::move(example.prompt));
+    }
+    result.examples = static_cast<int64_t>(prompts.size());
+    TowerState tower;
+    LanguageTrainable::Losses losses;
+    std::vector<Tensor> patch_logits, patch_labels;
+    {
+      trace::Scope scope(patch_weight_.defined() ? &tower : nullptr);
+      BfloatProducts products(stage_.precision == "bfloat16");
+      if (stage_.objective == "answers")
+        losses = trainable_->loss(prompts, false);
+      else
+        encode_pictures(prompts);
+      if (patch_weight_.defined()) patch_logits.push_back(name_patches(batch.examples, tower.state));
+      if (!batch.crowded.empty()) {
+        std::vector<Prompt> crowded;
+        for (Example& example : batch.crowded) crowded.push_back(std::move(example.prompt));
+        encode_pictures(crowded);
+        patch_logits.push_back(name_patches(batch.crowded, tower.state));
+      }
+    }
+    if (losses.loss.defined()) {
+      result.loss = losses.loss;
+      result.value = losses.loss.item<double>();
+      result.kinds = count_answers(batch.examples, prompts, losses.logits);
+    }
+    if (!patch_logits.empty()) {
+      for (const std::vector<Example>* examples : {&batch.examples, &batch.crowded})
+        for (const Example& example : *examples) patch_labels.push_back(example.patch_labels);
+      Tensor logits = at::cat(patch_logits), wanted = at::cat(patch_labels);
+      Tensor patch = patch_loss(logits, wanted);
+      result.patch_value = patch.item<double>();
+      result.patch_right = patch_accuracy(logits, wanted);
+      result.loss =
+          result.loss.defined() ? result.loss + patch * stage_.patch_loss : patch * stage_.patch_loss;
+    }
+    return result;
+  }
+
+ private:
+  // The classifier of patches; returns their number along a side.
+  int64_t add_classifier(const Json& config, const std::map<std::string, Tensor>& known) {
+    Json vision = config.at("vision_config");
+    int64_t width = vision.integer("hidden_size", 1, 1 << 16), classes = 0;
+    for (int64_t field : patch_fields()) classes += field;
+    auto add = [&](const char* name, const Shape& shape) {
+      auto found = known.find(name);
+      bool fits = found != known.end() && found->second.sizes() == at::IntArrayRef(shape);
+      Tensor value = fits ? found->second.clone() : at::zeros(shape);
+      own_parameters_.push_back({name, value});
+      return value;
+    };
+    patch_weight_ = add(kPatchWeight, {classes, width});
+    patch_bias_ = add(kPatchBias, {classes});
+    return vision.integer("image_size", 1, 1 << 14) / vision.integer("patch_size", 1, 1 << 10);
+  }
+
+  // Only for what the tower computes on the way.
+  void encode_pictures(const std::vector<Prompt>& prompts) const {
+    std::vector<Tensor> pixels;
+    for (const Prompt& prompt : prompts)
+      for (const MediaInput& media : prompt.media) pixels.push_back(media.pixel_values);
+    MediaInput media;
+    media.pixel_values = at::cat(pixels);
+    generator_->encode(media);
+  }
+
+  Tensor name_patches(const std::vector<Example>& examples, const Tensor& state_NSV) const {
+    if (!state_NSV.defined())
+      fail(ErrorKind::unsupported, "set patch_loss = 0", "stage {}: this system's tower shows no patches",
+           stage_.name);
+    int64_t patches = examples.front().patch_labels.size(0);
+    Tensor state = state_NSV.slice(1, state_NSV.size(1) - patches).flatten(0, 1);  // without a class token
+    return at::linear(state, patch_weight_, patch_bias_).to(at::kFloat);
+  }
+
+  StageRecipe stage_;
+  std::shared_ptr<const Model> system_;
+  const LanguageTrainable* trainable_;
+  const Generator* generator_;
+  int64_t pad_id_;
+  int64_t crowded_ = 0;  // scenes of a batch
+  std::unique_ptr<ExampleSource> source_;
+  Tensor patch_weight_, patch_bias_;
+};
+
+// Pictures nearer to their own texts than to the others of the batch.
+class ContrastiveObjective final : public Objective {
+ public:
+  ContrastiveObjective(const Recipe& recipe, const StageRecipe& stage, const ExampleOptions& options,
+                       const LoadedModel& model)
+      : stage_(stage),
+        system_(model.model),
+        embedder_(as<Embedder>(*system_)),
+        source_(open_examples(recipe, stage, options, nullptr)) {
+    if (!embedder_)
+      fail(ErrorKind::unsupported, "`vlm list` shows which systems embed pictures and texts",
+           "{} cannot be trained on pairs", model.system->slug);
+    if (stage.batch < 2)
+      fail(ErrorKind::bad_request, "choose a batch of at least 2",
+           "stage {}: one pair has nothing to differ from", stage.name);
+  }
+
+  TrainingBatch make_batch(int64_t index) const override {
+    std::vector<Image> images;
+    std::vector<std::string> texts;
+    for (int64_t at = 0; at < stage_.batch; ++at) {
+      ExampleSource::Pair pair = source_->make_pair(index * stage_.batch + at);
+      images.push_back(std::move(pair.image));
+      texts.push_back(std::move(pair.text));
+    }
+    TrainingBatch batch;
+    batch.pixels = embedder_->prepare_images(images);
+    batch.text_ids = embedder_->prepare_texts(texts);
+    return batch;
+  }
+
+  PassResult run(TrainingBatch batch) const override {
+    PassResult result;
+    BfloatProducts products(stage_.precision == "bfloat16");
+    Tensor logits = embedder_->logits_per_image(embedder_->embed_images(batch.pixels),
+                                                embedder_->embed_texts(batch.text_ids));
+    result.loss = embedder_->contrastive_loss(logits.to(at::kFloat));
+    result.value = result.loss.item<double>();
+    result.examples = logits.size(0);
+    result.tokens = batch.text_ids.numel();
+    ExactMatch::Count& pairs = result.kinds["pair"];
+    pairs.asked = logits.size(0);
+    pairs.right = (logits.argmax(1) == at::arange(logits.size(0))).sum().item<int64_t>();
+    return result;
+  }
+
+ private:
+  StageRecipe stage_;
+  std::shared_ptr<const Model> system_;
+  const Embedder* embedder_;
+  std::unique_ptr<ExampleSource> source_;
+};
+
+}  // namespace
+
+std::unique_ptr<Objective> make_objective(const Recipe& recipe, const StageRecipe& stage, int64_t stage_index,
+                                          const LoadedModel& model,
+                                          const std::map<std::string, Tensor>& known) {
+  constexpr uint64_t kApart = 1000003;  // stages see different examples
+  ExampleOptions options;
+  options.seed = recipe.seed + kApart * static_cast<uint64_t>(stage_index + 1);
+  options.longest = stage.tokens;
+  if (stage.objective == "contrastive")
+    return std::make_unique<ContrastiveObjective>(recipe, stage, options, model);
+  return std::make_unique<AnswerObjective>(recipe, stage, options, model, known);
+}
+
+LanguageTrainable::PartNames part_names_of(const Model& model) {
+  if (const auto* trainable = as<LanguageTrainable>(model)) return trainable->part_names();
+  return {"*vision*", "*projection*", "*"};  // dual encoders
+}
+
+}  // namespace vlm
