@@ -23,7 +23,9 @@ ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int
   if (w.is_abstract() || w.options().trainable) return ops::dense_matrix(weight);
   bool quantisable = in % kGroup == 0 && in * out >= kSmallestQuantised;
   if (precision == Precision::f32) return ops::dense_matrix(weight);
-  if (precision == Precision::bf16) return ops::dense_matrix(weight.to(at::kBFloat16));
+  if (precision ==
+      Precision::bf16)  // float16 files are used as they lie: as small, nearer, and nothing is copied
+    return ops::dense_matrix(weight.scalar_type() == at::kHalf ? weight : weight.to(at::kBFloat16));
   if (!quantisable) return ops::dense_matrix(weight.to(at::kFloat));
   ops::Matrix quantised = ops::quantise_matrix(weight, precision == Precision::int8 ? 8 : 4);
   release_pages(weight.data_ptr(), weight.nbytes());  // the file's own copy is not needed again

@@ -16,7 +16,8 @@
 
 namespace vlm {
 
-// How the matrices of linear layers are kept. Norms, biases, convolutions and positions stay float32.
+// How the matrices of linear layers are kept. Norms, biases, convolutions and positions stay float32. bf16
+// keeps the values of files in float16 as they are.
 enum class Precision { f32, bf16, int8, int4 };
 Precision precision_from(const std::string& word);  // throws bad_request
 const char* precision_name(Precision precision);
