@@ -11,7 +11,8 @@ class ReferenceCases : public testing::TestWithParam<std::filesystem::path> {};
 std::string text_of(const CaseReport& report) {
   std::string text = report.error;
   for (const TensorCheck& check : report.checks)
-    if (!check.passed) text += fmt::format("\n  {}: error {:.4g} ({})", check.tensor, check.largest_error, check.detail);
+    if (!check.passed)
+      text += fmt::format("\n  {}: error {:.4g} ({})", check.tensor, check.largest_error, check.detail);
   if (!report.first_difference.empty()) text += "\n  first difference: " + report.first_difference;
   return text;
 }
@@ -28,7 +29,8 @@ std::string test_name(const testing::TestParamInfo<std::filesystem::path>& info)
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ReferenceCases, testing::ValuesIn(find_cases({VLM_SOURCE_DIR "/tests/cases"})), test_name);
+INSTANTIATE_TEST_SUITE_P(All, ReferenceCases, testing::ValuesIn(find_cases({VLM_SOURCE_DIR "/tests/cases"})),
+                         test_name);
 
 }  // namespace
 }  // namespace vlm
