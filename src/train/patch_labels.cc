@@ -79,6 +79,7 @@ class Labeller {
         mark_object(*objects[static_cast<size_t>(most - hits.begin())], patch(row, column));
       }
     }
+    std::reverse(objects.begin(), objects.end());
     for (const data::Object* object : objects) {
       int64_t* middle = patch_at(object->x, object->y);
       mark_object(*object, middle);

@@ -1,0 +1,204 @@
+// Training over whole systems: stages, freezing, stopping and going on, saving, quantising.
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "system/system.h"
+#include "train/save.h"
+#include "train/train.h"
+#include "train/training_state.h"
+
+namespace vlm {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kCases = VLM_SOURCE_DIR "/tests/cases";
+
+class Training : public testing::Test {
+ protected:
+  void SetUp() override {
+    const testing::TestInfo* info = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) / ("vlm_training_" + std::string(info->name()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    std::string list = "[";
+    for (int at = 0; at < 5; ++at)
+      list += fmt::format(
+          R"({}{{"image": "a.png", "conversations": [{{"from": "human", "value": "<image>\nName shape {}."}},
+              {{"from": "gpt", "value": "Box {}."}}, {{"from": "human", "value": "And?"}}, {{"from": "gpt", "value": "A circle."}}]}})",
+          at ? "," : "", at, at);
+    write_text(folder_ / "list.json", list + "]");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  // One stage on the list, of a checkpoint of tests/cases.
+  Recipe recipe(const std::string& reference, const std::string& output) {
+    Recipe recipe;
+    recipe.name = "test";
+    recipe.model_folder = kCases / reference / "checkpoint";
+    recipe.source = (folder_ / "list.json").string();
+    recipe.images = kCases / reference / "media";
+    recipe.output = folder_ / output;
+    StageRecipe stage;
+    stage.name = "only";
+    stage.batch = 2, stage.accumulate = 2;
+    stage.steps = stage.rate.steps = 10;
+    stage.rate.peak = 5e-3, stage.rate.warmup = 2;
+    stage.average = 0.9;
+    recipe.stages.push_back(stage);
+    return recipe;
+  }
+
+  static std::map<std::string, Tensor> tensors_of(const fs::path& folder) {
+    std::shared_ptr<const TensorSource> source = open_weights(folder);
+    std::map<std::string, Tensor> tensors;
+    for (const std::string& name : source->names()) tensors[name] = source->load(name).clone();
+    return tensors;
+  }
+
+  fs::path folder_;
+};
+
+constexpr char kLlava[] = "llava-1.5-train-a";
+
+TEST_F(Training, GoesOnExactlyWhereItStopped) {
+  Recipe whole = recipe(kLlava, "whole"), halves = recipe(kLlava, "halves");
+  whole.workers = 2;  // whoever computes a pass, its result is the same
+  EXPECT_TRUE(run_recipe(whole).finished);
+  TrainResult first = run_recipe(halves, {.max_steps = 5});
+  EXPECT_FALSE(first.finished);
+  EXPECT_EQ(first.step, 5);
+  EXPECT_FALSE(fs::exists(folder_ / "halves/model.safetensors"));
+  EXPECT_TRUE(run_recipe(halves).finished);
+  EXPECT_EQ(read_text(folder_ / "whole/model.safetensors"), read_text(folder_ / "halves/model.safetensors"));
+}
+
+TEST_F(Training, StopsWhenAskedTo) {
+  std::atomic<bool> stop = true;
+  TrainResult result = run_recipe(recipe(kLlava, "out"), {.stop = &stop});
+  EXPECT_FALSE(result.finished);
+  EXPECT_EQ(result.step, 0);
+  EXPECT_TRUE(fs::exists(folder_ / "out" / kTrainingStateFile));
+}
+
+TEST_F(Training, LossFalls) {
+  Recipe longer = recipe(kLlava, "out");
+  longer.stages[0].steps = longer.stages[0].rate.steps = 40;
+  TrainResult result = run_recipe(longer);
+  EXPECT_LT(result.loss, 2.0);  // of the last 20 steps; it begins above 6
+}
+
+TEST_F(Training, TrainsThePartsOfItsStageAlone) {
+  Recipe align = recipe(kLlava, "out");
+  align.stages[0].trains = {"connector"};
+  align.stages[0].freezes = {"*linear_1.bias"};
+  run_recipe(align);
+  std::map<std::string, Tensor> before = tensors_of(align.model_folder), after = tensors_of(align.output);
+  ASSERT_EQ(before.size(), after.size());
+  for (const auto& [name, value] : before) {
+    bool trains = name.find("projector") != std::string::npos && !name.ends_with("linear_1.bias");
+    EXPECT_EQ(at::equal(value.to(at::kFloat), after.at(name)), !trains) << name;
+  }
+}
+
+TEST_F(Training, NamesAStageThatTrainsNothing) {
+  Recipe nothing = recipe(kLlava, "out");
+  nothing.stages[0].trains = {"conector"};
+  try {
+    run_recipe(nothing);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("stage only trains nothing"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(Training, AdaptersLearnAndAreMerged) {
+  Recipe adapted = recipe(kLlava, "out");
+  StageRecipe& stage = adapted.stages[0];
+  stage.lora.rank = 2, stage.lora.alpha = 4, stage.lora.targets = {"*language_model*q_proj.weight"};
+  stage.trains = {"connector"};
+  run_recipe(adapted);
+  std::map<std::string, Tensor> before = tensors_of(adapted.model_folder), after = tensors_of(adapted.output);
+  ASSERT_EQ(before.size(), after.size());
+  for (const auto& [name, value] : before) {
+    bool is_adapted = name.find("language_model") != std::string::npos && name.ends_with("q_proj.weight");
+    bool trains = is_adapted || name.find("projector") != std::string::npos;
+    EXPECT_EQ(at::equal(value.to(at::kFloat), after.at(name)), !trains) << name;
+    if (!is_adapted) continue;
+    Tensor change = after.at(name) - value.to(at::kFloat);
+    Tensor singular = std::get<1>(at::linalg_svd(change));
+    EXPECT_LT(singular[2].item<double>(), 1e-5 * singular[0].item<double>()) << name;
+  }
+  std::map<std::string, Tensor> adapter = tensors_of(adapted.output / "adapter-only");
+  EXPECT_TRUE(adapter.begin()->first.starts_with("base_model.model.language_model."))
+      << adapter.begin()->first;
+}
+
+TEST_F(Training, DualEncodersLearnPairs) {
+  Recipe pairs = recipe("clip-train-a", "out");
+  pairs.images = kCases / kLlava / "media";
+  StageRecipe& stage = pairs.stages[0];
+  stage.objective = "contrastive";
+  stage.batch = 4, stage.accumulate = 1;
+  stage.steps = stage.rate.steps = 30;
+  pairs.source = "scenes";
+  TrainResult result = run_recipe(pairs);
+  EXPECT_TRUE(result.finished);
+  EXPECT_LT(result.loss, 1.4);  // log 4 = 1.386 without any knowledge
+}
+
+TEST_F(Training, BeginsFromNothing) {
+  Recipe scratch = read_recipe(VLM_SOURCE_DIR "/recipes/default.toml",
+                               {"output.folder=" + (folder_ / "out").string(), "evaluation.every=0"});
+  scratch.stages.resize(2);
+  for (StageRecipe& stage : scratch.stages) {
+    stage.steps = stage.rate.steps = 1;
+    stage.batch = 1, stage.accumulate = 1;
+  }
+  EXPECT_TRUE(run_recipe(scratch).finished);
+  bind_model(Checkpoint::open(folder_ / "out"), {});  // complete and nothing but the model
+}
+
+TEST_F(Training, SavedModelsLoadBitForBit) {
+  LoadedModel model = bind_model(Checkpoint::open(kCases / kLlava / "checkpoint"), {});
+  save_model(model, folder_ / "saved", at::kFloat);
+  std::map<std::string, Tensor> before = tensors_of(kCases / kLlava / "checkpoint"),
+                                after = tensors_of(folder_ / "saved");
+  ASSERT_EQ(before.size(), after.size());
+  for (const auto& [name, value] : before)
+    EXPECT_TRUE(at::equal(value.to(at::kFloat), after.at(name))) << name;
+  LoadedModel again = bind_model(Checkpoint::open(folder_ / "saved"), {});
+  EXPECT_EQ(again.weights->parameters().size(), model.weights->parameters().size());
+}
+
+TEST_F(Training, QuantisedCheckpointsKeepTheirWeightsWithinAStep) {
+  Recipe scratch = read_recipe(VLM_SOURCE_DIR "/recipes/default.toml",
+                               {"output.folder=" + (folder_ / "full").string(), "evaluation.every=0"});
+  scratch.stages.resize(1);
+  scratch.stages[0].steps = scratch.stages[0].rate.steps = scratch.stages[0].batch = 1;
+  run_recipe(scratch);
+  std::map<std::string, Tensor> full = tensors_of(folder_ / "full");
+  for (Precision precision : {Precision::int8, Precision::int4}) {
+    fs::path folder = folder_ / precision_name(precision);
+    quantise_checkpoint(folder_ / "full", folder, precision);
+    std::map<std::string, Tensor> stored = tensors_of(folder);
+    const std::string name = "language_model.model.layers.0.mlp.up_proj.weight";
+    ASSERT_TRUE(stored.count(name + "_scale"));
+    EXPECT_EQ(stored.at(name).scalar_type(), precision == Precision::int8 ? at::kChar : at::kByte);
+    GroupQuantised matrix{stored.at(name), stored.at(name + "_scale").to(at::kFloat), {}};
+    if (stored.count(name + "_min")) matrix.minimums = stored.at(name + "_min").to(at::kFloat);
+    Tensor difference = (dequantise(matrix) - full.at(name)).abs();
+    double step = matrix.scales.max().item<double>();
+    EXPECT_LT(difference.max().item<double>(), 0.55 * step);  // half a step, and float16 scales
+    WeightsOptions options;
+    options.precision = precision;
+    bind_model(Checkpoint::open(folder), options);
+    EXPECT_NE(read_text(folder / "config.json").find("\"quant_method\": \"vlm\""), std::string::npos);
+    EXPECT_THROW(quantise_checkpoint(folder, folder_ / "twice", precision), Error);
+  }
+  EXPECT_THROW(quantise_checkpoint(folder_ / "full", folder_ / "full", Precision::int8), Error);
+}
+
+}  // namespace
+}  // namespace vlm
