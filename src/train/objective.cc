@@ -34,14 +34,65 @@ class BfloatProducts {
   bool enabled_;
 };
 
-// Keeps the last state of the vision tower that a pass computes: [N, S, V].
-class TowerState final : public trace::Sink {
+// Keeps the last state of the vision tower that a pass computes, [N, S, V], and the connector's, [N, P, D].
+class PictureStates final : public trace::Sink {
  public:
   void record(const std::string& name, const Tensor& tensor) override {
     if (name.starts_with("hidden/vision/") && std::isdigit(static_cast<unsigned char>(name.back())))
-      state = tensor;
+      tower = tensor;
+    if (name == "hidden/connector") connector = tensor;
   }
-  Tensor state;
+  Tensor tower, connector;
+};
+
+// Draws the connector's outputs towards the embeddings of the words for what their patches show, so that a
+// word in a question and the patches it means resemble each other from the start.
+class WordLoss {
+ public:
+  WordLoss(const LoadedModel& model) {
+    for (const Parameter& parameter : model.weights->parameters())
+      if (parameter.name.ends_with("embed_tokens.weight")) embedding_KD_ = parameter.value;
+    if (!embedding_KD_.defined())
+      fail(ErrorKind::unsupported, "set word_loss = 0", "{} has no table of word embeddings",
+           model.system->slug);
+    const Tokenizer& tokens = model.checkpoint.tokens();
+    for (const std::vector<std::string>& words : patch_words()) {
+      Tensor table = at::zeros({static_cast<int64_t>(words.size()), embedding_KD_.size(0)});
+      for (size_t idx = 0; idx < words.size(); ++idx)
+        for (int64_t id : ids_of(tokens, words[idx])) table[static_cast<int64_t>(idx)][id] += 1;
+      tables_.push_back(table);
+    }
+    background_ = at::zeros({embedding_KD_.size(0)});
+    for (int64_t id : ids_of(tokens, "background")) background_[id] += 1;
+  }
+
+  Tensor operator()(const Tensor& features_ND, const Tensor& labels) const {
+    constexpr double kBackgroundWeight = 0.1;
+    Tensor wanted_NK;
+    for (size_t field = 0; field < tables_.size(); ++field) {
+      Tensor words = tables_[field].index_select(0, labels.select(1, static_cast<int64_t>(field)));
+      wanted_NK = wanted_NK.defined() ? wanted_NK.add_(words) : words;
+    }
+    Tensor counts_N1 = wanted_NK.sum(1, true), is_empty_N1 = counts_N1 == 0;
+    wanted_NK = at::where(is_empty_N1, background_.unsqueeze(0), wanted_NK / counts_N1.clamp_min(1));
+    Tensor weights_N = at::where(is_empty_N1, at::full({}, kBackgroundWeight), at::ones({})).squeeze(1);
+    Tensor x_ND = features_ND.to(at::kFloat);
+    x_ND = x_ND * at::rsqrt(x_ND.pow(2).mean(-1, true) + 1e-6);
+    Tensor likely_NK = at::log_softmax(at::linear(x_ND, embedding_KD_).to(at::kFloat), -1);
+    return -((likely_NK * wanted_NK).sum(1) * weights_N).sum() / weights_N.sum();
+  }
+
+ private:
+  // A letter is a token of its own, a word the tokens it has behind a space.
+  static std::vector<int64_t> ids_of(const Tokenizer& tokens, const std::string& word) {
+    if (word.empty()) return {};
+    if (word.size() == 1)
+      if (auto id = tokens.token_to_id(word)) return {*id};
+    return tokens.ids(word, false);
+  }
+
+  Tensor embedding_KD_, background_;
+  std::vector<Tensor> tables_;  // by field: [classes, K]
 };
 
 // An answer is right when each of its tokens is the likeliest. Logits: of the counted rows.
@@ -102,6 +153,10 @@ class AnswerObjective final : public Objective {
       options.patch_grid = add_classifier(model.checkpoint.config, known);
       crowded_ = static_cast<int64_t>(std::lround(stage.dense_share * static_cast<double>(stage.batch)));
     }
+    if (stage.word_loss > 0 && stage.patch_loss <= 0)
+      fail(ErrorKind::bad_request, "set patch_loss as well",
+           "stage {}: word_loss needs the labels of patches", stage.name);
+    if (stage.word_loss > 0) word_loss_.emplace(model);
     source_ = open_examples(recipe, stage, options, trainable_);
   }
 
@@ -127,43 +182,57 @@ class AnswerObjective final : public Objective {
       prompts.push_back(std::move(example.prompt));
     }
     result.examples = static_cast<int64_t>(prompts.size());
-    TowerState tower;
+    PictureStates states;
     LanguageTrainable::Losses losses;
-    std::vector<Tensor> patch_logits, patch_labels;
+    std::vector<Tensor> patch_logits, connected, patch_labels;
+    for (const std::vector<Example>* examples : {&batch.examples, &batch.crowded})
+      for (const Example& example : *examples) patch_labels.push_back(example.patch_labels);
+    Tensor wanted = patch_weight_.defined() ? at::cat(patch_labels) : Tensor();
     {
-      trace::Scope scope(patch_weight_.defined() ? &tower : nullptr);
+      trace::Scope scope(patch_weight_.defined() ? &states : nullptr);
       BfloatProducts products(stage_.precision == "bfloat16");
       if (stage_.objective == "answers")
         losses = trainable_->loss(prompts, false);
       else
         encode_pictures(prompts);
-      if (patch_weight_.defined()) patch_logits.push_back(name_patches(batch.examples, tower.state));
+      auto look = [&] {
+        patch_logits.push_back(name_patches(wanted.size(0) / count(batch), states.tower));
+        if (word_loss_) connected.push_back(states.connector.flatten(0, 1));
+      };
+      if (patch_weight_.defined()) look();
       if (!batch.crowded.empty()) {
         std::vector<Prompt> crowded;
         for (Example& example : batch.crowded) crowded.push_back(std::move(example.prompt));
         encode_pictures(crowded);
-        patch_logits.push_back(name_patches(batch.crowded, tower.state));
+        look();
+      }
+      if (word_loss_) {
+        Tensor words = (*word_loss_)(at::cat(connected), wanted);
+        result.word_value = words.item<double>();
+        result.loss = words * stage_.word_loss;
       }
     }
     if (losses.loss.defined()) {
-      result.loss = losses.loss;
       result.value = losses.loss.item<double>();
+      add(result.loss, losses.loss);
       result.kinds = count_answers(batch.examples, prompts, losses.logits);
     }
     if (!patch_logits.empty()) {
-      for (const std::vector<Example>* examples : {&batch.examples, &batch.crowded})
-        for (const Example& example : *examples) patch_labels.push_back(example.patch_labels);
-      Tensor logits = at::cat(patch_logits), wanted = at::cat(patch_labels);
+      Tensor logits = at::cat(patch_logits);
       Tensor patch = patch_loss(logits, wanted);
       result.patch_value = patch.item<double>();
       result.patch_right = patch_accuracy(logits, wanted);
-      result.loss =
-          result.loss.defined() ? result.loss + patch * stage_.patch_loss : patch * stage_.patch_loss;
+      add(result.loss, patch * stage_.patch_loss);
     }
     return result;
   }
 
  private:
+  static void add(Tensor& sum, const Tensor& part) { sum = sum.defined() ? sum + part : part; }
+  static int64_t count(const TrainingBatch& batch) {
+    return static_cast<int64_t>(batch.examples.size() + batch.crowded.size());
+  }
+
   // The classifier of patches; returns their number along a side.
   int64_t add_classifier(const Json& config, const std::map<std::string, Tensor>& known) {
     Json vision = config.at("vision_config");
@@ -191,11 +260,10 @@ class AnswerObjective final : public Objective {
     generator_->encode(media);
   }
 
-  Tensor name_patches(const std::vector<Example>& examples, const Tensor& state_NSV) const {
+  Tensor name_patches(int64_t patches, const Tensor& state_NSV) const {
     if (!state_NSV.defined())
       fail(ErrorKind::unsupported, "set patch_loss = 0", "stage {}: this system's tower shows no patches",
            stage_.name);
-    int64_t patches = examples.front().patch_labels.size(0);
     Tensor state = state_NSV.slice(1, state_NSV.size(1) - patches).flatten(0, 1);  // without a class token
     return at::linear(state, patch_weight_, patch_bias_).to(at::kFloat);
   }
@@ -208,6 +276,7 @@ class AnswerObjective final : public Objective {
   int64_t crowded_ = 0;  // scenes of a batch
   std::unique_ptr<ExampleSource> source_;
   Tensor patch_weight_, patch_bias_;
+  std::optional<WordLoss> word_loss_;
 };
 
 // Pictures nearer to their own texts than to the others of the batch.

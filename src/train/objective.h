@@ -18,6 +18,7 @@ struct PassResult {
   Tensor loss;             // [], to be differentiated
   double value = 0;        // of the stage's own loss
   double patch_value = 0;  // of naming what patches show, where that is trained as well
+  double word_value = 0;   // of the connector's outputs resembling the words for them
   int64_t tokens = 0, examples = 0;
   std::map<std::string, ExactMatch::Count> kinds;  // answers whose tokens all were the likeliest
   std::vector<double> patch_right;                 // share of patches by field; -1 where there is none

@@ -4,11 +4,13 @@
 #include <cctype>
 #include <cmath>
 
+#include "train/data/matching.h"
+
 namespace vlm {
 
 namespace {
 
-enum Field { hue, shape, size, left_letter, right_letter, emoji, centre, num_fields };
+enum Field { hue, shape, size, left_letter, right_letter, emoji, centre, place, num_fields };
 
 constexpr int64_t kLetters = 10 + 26 + 26;
 constexpr int64_t kUnnamedSize = data::num_sizes + 1;
@@ -91,6 +93,17 @@ class Labeller {
     labels[hue] = 1 + static_cast<int64_t>(object.hue);
     labels[shape] = 1 + static_cast<int64_t>(object.shape);
     labels[size] = object.size ? 1 + static_cast<int64_t>(*object.size) : kUnnamedSize;
+    labels[place] = place_class(object.x, object.y);
+  }
+
+  static int64_t place_class(double x, double y) {
+    std::optional<data::Place> named = data::place_of(x, y);
+    return named ? 1 + static_cast<int64_t>(*named) : 0;
+  }
+
+  static void mark_emoji(const data::Picture& picture, int64_t* labels) {
+    labels[emoji] = 1 + picture.emoji;
+    labels[place] = place_class(picture.x, picture.y);
   }
 
   void mark_picture(const data::Picture& picture) {
@@ -99,11 +112,11 @@ class Labeller {
       for (int64_t column = 0; column < grid_; ++column) {
         double x = (static_cast<double>(column) + 0.5) / static_cast<double>(grid_) - picture.x;
         double y = (static_cast<double>(row) + 0.5) / static_cast<double>(grid_) - picture.y;
-        if (std::max(std::abs(x), std::abs(y)) < reach) patch(row, column)[emoji] = 1 + picture.emoji;
+        if (std::max(std::abs(x), std::abs(y)) < reach) mark_emoji(picture, patch(row, column));
       }
     }
     int64_t* middle = patch_at(picture.x, picture.y);
-    middle[emoji] = 1 + picture.emoji;
+    mark_emoji(picture, middle);
     middle[centre] = 1;
   }
 
@@ -141,7 +154,32 @@ std::vector<int64_t> patch_fields() {
           kLetters + 1,
           kLetters + 1,
           static_cast<int64_t>(data::emoji_table().size()) + 1,
-          2};
+          2,
+          data::num_places + 1};
+}
+
+std::vector<std::vector<std::string>> patch_words() {
+  std::vector<std::vector<std::string>> words;
+  for (int64_t classes : patch_fields()) words.emplace_back(static_cast<size_t>(classes));
+  auto name = [&](Field field, int64_t idx, const std::string& word) {
+    words[static_cast<size_t>(field)][static_cast<size_t>(idx)] = word;
+  };
+  for (int64_t idx = 0; idx < data::num_hues; ++idx)
+    name(hue, 1 + idx, data::name(static_cast<data::Hue>(idx)));
+  for (int64_t idx = 0; idx < data::num_shapes; ++idx)
+    name(shape, 1 + idx, data::name(static_cast<data::Shape>(idx)));
+  for (int64_t idx = 0; idx < data::num_sizes; ++idx)
+    name(size, 1 + idx, data::name(static_cast<data::Size>(idx)));
+  for (int64_t idx = 0; idx < data::num_places; ++idx)
+    name(place, 1 + idx, data::name(static_cast<data::Place>(idx)));
+  for (size_t idx = 0; idx < data::emoji_table().size(); ++idx)
+    name(emoji, 1 + static_cast<int64_t>(idx), data::emoji_table()[idx].name);
+  for (char letter = '0'; letter <= 'z'; ++letter) {
+    if (letter_class(letter) == 0) continue;
+    name(left_letter, letter_class(letter), std::string(1, letter));
+    name(right_letter, letter_class(letter), std::string(1, letter));
+  }
+  return words;
 }
 
 Tensor patch_labels(const data::Scene& scene, int64_t grid) {

@@ -2,6 +2,7 @@
 // hundreds of pictures. The classifier is only used while training and never saved with the model.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -11,6 +12,9 @@ namespace vlm {
 
 // Classes of each field; class 0 means "none".
 std::vector<int64_t> patch_fields();
+// The words that answers use for each class of each field, "" where there are none. Letters stand for
+// themselves.
+std::vector<std::vector<std::string>> patch_words();
 // int64 [grid * grid, fields] of the scene drawn on a square picture.
 Tensor patch_labels(const data::Scene& scene, int64_t grid);
 // Mean cross entropy over the fields; patches that show nothing weigh little. logits [N, sum of classes],

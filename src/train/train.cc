@@ -28,7 +28,7 @@ double seconds_since(Clock::time_point start) {
 
 // What happened since the last line of the log.
 struct Window {
-  double loss = 0, patch_loss = 0, norm = 0;
+  double loss = 0, patch_loss = 0, word_loss = 0, norm = 0;
   int64_t steps = 0, tokens = 0, examples = 0;
   std::map<std::string, ExactMatch::Count> kinds;
   std::vector<double> patch_right;
@@ -37,6 +37,7 @@ struct Window {
 
   void add(const PassResult& pass, double share) {
     patch_loss += pass.patch_value * share;
+    word_loss += pass.word_value * share;
     tokens += pass.tokens;
     examples += pass.examples;
     for (const auto& [kind, count] : pass.kinds)
@@ -61,7 +62,9 @@ struct Window {
     for (size_t field = 0; field < patch_right.size(); ++field)
       shares += fmt::format(" {:.0f}", 100 * patch_right[field] /
                                            static_cast<double>(std::max<int64_t>(patch_passes[field], 1)));
-    return fmt::format(", patches {:.3f} (right{} %)", patch_loss / static_cast<double>(steps), shares);
+    auto per_step = [&](double sum) { return sum / static_cast<double>(std::max<int64_t>(steps, 1)); };
+    return fmt::format(", words {:.3f}, patches {:.3f} (right{} %)", per_step(word_loss),
+                       per_step(patch_loss), shares);
   }
 };
 

@@ -159,7 +159,8 @@ Prompt Llava::prepare_example(const Request& request) const {
 
 Tensor Llava::encode_pixels(const Tensor& pixels_N3HW) const {
   Tensor state_NSV = vision_.hidden_state(pixels_N3HW, config_.feature_layer);
-  return connector_(config_.drops_first_token ? state_NSV.slice(1, 1) : state_NSV);
+  return trace::point("hidden/connector",
+                      connector_(config_.drops_first_token ? state_NSV.slice(1, 1) : state_NSV));
 }
 
 Tensor Llava::encode(const MediaInput& media) const {
