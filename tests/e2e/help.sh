@@ -12,7 +12,7 @@ holds "help COMMAND is COMMAND --help" "$("$VLM" help run)" '^  vlm run MODEL'
 
 equal "list --json has all systems" "$("$VLM" list --json | grep -c '"slug":')" 70
 holds "list tells what works" "$("$VLM" list)" 'works \([0-9]+ cases?\)'
-holds "list takes words" "$("$VLM" list contrastive)" 'clip'
+holds "list takes words" "$("$VLM" list dual-tower)" 'siglip'
 holds "show SYSTEM is its card" "$("$VLM" show llava-1.5)" 'arxiv|arXiv'
 holds "show takes any case" "$("$VLM" show LLaVA-1.5)" 'LLaVA'
 equal "no escape codes in a pipe" "$("$VLM" list | grep -c $'\033')" 0

@@ -119,6 +119,7 @@ struct DataMakeOptions {
   int64_t count = 100;
   uint64_t seed = 0;
   int64_t size_px = 112;
+  std::string split = "train";  // or "test": scenes and words that training does not see
 };
 
 struct Options {

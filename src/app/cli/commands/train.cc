@@ -30,6 +30,7 @@ int run_command(const TrainOptions& train, const Context& context) {
 int run_command(const DataMakeOptions& make, const Context& context) {
   data::DataOptions options;
   options.height = options.width = make.size_px;
+  options.scene.split = make.split == "test" ? data::Split::test : data::Split::train;
   data::make_dataset(make.folder, make.count, make.seed, options);
   std::string list = (std::filesystem::path(make.folder) / "data.json").string();
   if (context.options.json)

@@ -286,6 +286,11 @@ void add_making(CLI::App& parent, Parsed& parsed) {
       ->check(CLI::Range(int64_t{1}, int64_t{100000000}))
       ->type_name("N");
   make_app.add_option("--seed", make->seed, "equal seeds give equal data (default: 0)")->type_name("N");
+  make_app
+      .add_option("--split", make->split,
+                  "train (default), or test: scenes and words that training never sees")
+      ->check(CLI::IsMember({"train", "test"}))
+      ->type_name("SPLIT");
   make_app.add_option("--size", make->size_px, "width and height in pixels (default: 112)")
       ->check(CLI::Range(int64_t{16}, int64_t{4096}))
       ->type_name("PX");
@@ -304,10 +309,15 @@ CLI::App* find_command(CLI::App& app, const std::string& word) {
   return nullptr;
 }
 
+std::string full_name(const CLI::App& app) {
+  return app.get_parent() ? full_name(*app.get_parent()) + " " + app.get_name() : "vlm";
+}
+
 [[noreturn]] void fail_unknown_command(const CLI::App& app, const std::string& word) {
   std::string near = nearest_word(word, names_of(app));
   fail(ErrorKind::bad_request,
-       near.empty() ? "`vlm --help` lists the commands" : "did you mean `vlm " + near + "`?",
+       near.empty() ? "`" + full_name(app) + " --help` lists the commands"
+                    : "did you mean `" + full_name(app) + " " + near + "`?",
        "there is no command \"{}\"", word);
 }
 
@@ -316,10 +326,6 @@ CLI::App& innermost(CLI::App& app) {
   CLI::App* found = &app;
   while (!found->get_subcommands().empty()) found = found->get_subcommands().front();
   return *found;
-}
-
-std::string full_name(const CLI::App& app) {
-  return app.get_parent() ? full_name(*app.get_parent()) + " " + app.get_name() : "vlm";
 }
 
 [[noreturn]] void fail_extra(const CLI::App& app, const std::string& word) {
@@ -393,10 +399,11 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
   } catch (const CLI::ExtrasError&) {
     CLI::App& inner = innermost(app);
     std::vector<std::string> extras = app.remaining(true);
-    if (inner.get_name() == "data" && !extras.empty()) fail_unknown_command(inner, extras.front());
     fail_extra(inner, extras.empty() ? "" : extras.front());
   } catch (const CLI::RequiredError& error) {
     CLI::App& inner = innermost(app);
+    std::vector<std::string> extras = app.remaining(true);
+    if (!names_of(inner).empty() && !extras.empty()) fail_unknown_command(inner, extras.front());
     fail(ErrorKind::bad_request, "`" + full_name(inner) + " --help` shows an example", "{}: {}",
          full_name(inner), missing_text(inner, error.what()));
   } catch (const CLI::ParseError& error) {
