@@ -16,17 +16,25 @@ fi
 rm -f "${TMPDIR:-/tmp}/vlm-demo.$$"
 mkdir -p "$folder" || exit 4
 
-# assets/samples/questions.tsv: picture, a tab, question.
+# assets/samples/questions.tsv: picture, question and true answer, separated by tabs.
 status=0
 begin=$(date +%s)
 count=0
-while IFS=$'\t' read -r picture question; do
+right=0
+while IFS=$'\t' read -r picture question truth; do
   case $picture in '' | '#'*) continue ;; esac
   count=$((count + 1))
   out=$folder/${picture%.png}-$count.png
-  printf '%s\n  Q: %s\n  A: ' "assets/samples/$picture" "$question"
-  "$vlm" run default --image "assets/samples/$picture" "$question" --max-new-tokens 64 --picture "$out" || status=$?
+  printf '%s\n  Q: %s\n' "assets/samples/$picture" "$question"
+  answer=$("$vlm" run default --image "assets/samples/$picture" "$question" --max-new-tokens 64 --picture "$out") || status=$?
+  if [ "$answer" = "$truth" ]; then
+    right=$((right + 1))
+    printf '  A: %s\n' "$answer"
+  else
+    printf '  A: %s   (in truth: %s)\n' "$answer" "$truth"
+  fi
 done < assets/samples/questions.tsv
 echo
-echo "$count answers in $(($(date +%s) - begin)) s; the pictures with them: $folder/"
+echo "$count answers, $right of them word for word the true ones, in $(($(date +%s) - begin)) s"
+echo "The pictures with question and answer: $folder/"
 exit "$status"

@@ -212,7 +212,7 @@ int run_command(const ChatOptions& chat, const Context& context) {
   if (is_terminal)
     log(LogLevel::info, "{} ({}). /help lists the commands.", conversation.loaded().checkpoint.name,
         conversation.loaded().system->slug);
-  catch_interrupts();
+  catch_interrupts(Interrupts::never_end);
   LineReader reader(is_terminal);
   int code = kExitOk;
   while (std::optional<std::string> line = reader.next()) {

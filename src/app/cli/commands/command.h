@@ -14,9 +14,14 @@ struct Context {
   Terminal terminal;
 };
 
-// Set by the first Ctrl-C; the second one ends the process.
+// Set by Ctrl-C, once catch_interrupts() was called.
 extern std::atomic<bool> interrupted;
-void catch_interrupts();
+enum class Interrupts {
+  stop_once,     // the second Ctrl-C ends the process
+  never_end,     // chat: Ctrl-C stops answers alone
+  also_on_term,  // training: SIGTERM too leaves time to save
+};
+void catch_interrupts(Interrupts kind = Interrupts::stop_once);
 
 int run_command(const RunOptions& run, const Context& context);
 int run_command(const ChatOptions& chat, const Context& context);

@@ -11,14 +11,17 @@ namespace vlm::cli {
 
 std::atomic<bool> interrupted{false};
 
-void catch_interrupts() {
+void catch_interrupts(Interrupts kind) {
   struct sigaction action {};
-  action.sa_handler = [](int) {
-    if (interrupted.exchange(true)) ::_exit(kExitInterrupted);
-  };
+  if (kind == Interrupts::never_end)
+    action.sa_handler = [](int) { interrupted = true; };
+  else
+    action.sa_handler = [](int) {
+      if (interrupted.exchange(true)) ::_exit(kExitInterrupted);
+    };
   sigemptyset(&action.sa_mask);
   ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
+  if (kind == Interrupts::also_on_term) ::sigaction(SIGTERM, &action, nullptr);
 }
 
 void print_json(const nlohmann::ordered_json& json) {

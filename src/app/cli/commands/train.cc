@@ -10,7 +10,7 @@ namespace vlm::cli {
 
 int run_command(const TrainOptions& train, const Context& context) {
   Recipe recipe = read_recipe(train.recipe, train.overrides);
-  catch_interrupts();
+  catch_interrupts(Interrupts::also_on_term);
   TrainResult result = run_recipe(recipe, {.stop = &interrupted, .resume = !train.restart});
   if (context.options.json)
     print_json({{"finished", result.finished},
