@@ -142,6 +142,7 @@ class AnswerObjective final : public Objective {
         system_(model.model),
         trainable_(as<LanguageTrainable>(*system_)),
         generator_(as<Generator>(*system_)),
+        tokenizer_(model.checkpoint.tokenizer.tokenizer),
         pad_id_(model.checkpoint.tokenizer.info.pad_id.value_or(0)) {
     if (!trainable_ || (stage.objective == "patches" && !generator_))
       fail(ErrorKind::unsupported, "`vlm list` shows which systems train", "{} cannot be trained on {}",
@@ -192,7 +193,7 @@ class AnswerObjective final : public Objective {
       trace::Scope scope(patch_weight_.defined() ? &states : nullptr);
       BfloatProducts products(stage_.precision == "bfloat16");
       if (stage_.objective == "answers")
-        losses = trainable_->loss(prompts, false);
+        losses = trainable_->loss(prompts, stage_.question_loss > 0);
       else
         encode_pictures(prompts);
       auto look = [&] {
@@ -215,7 +216,14 @@ class AnswerObjective final : public Objective {
     if (losses.loss.defined()) {
       result.value = losses.loss.item<double>();
       add(result.loss, losses.loss);
-      result.kinds = count_answers(batch.examples, prompts, losses.logits);
+      Tensor answers = losses.logits;
+      if (stage_.question_loss > 0) {
+        NextTokens counted = next_tokens(prompts, true), asked = next_tokens(prompts, false);
+        answers = losses.logits.index_select(0, counted.rows);
+        Tensor questions = losses.logits.index_select(0, asked.rows).to(at::kFloat);
+        add(result.loss, at::cross_entropy_loss(questions, asked.ids) * stage_.question_loss);
+      }
+      result.kinds = count_answers(batch.examples, prompts, answers);
     }
     if (!patch_logits.empty()) {
       Tensor logits = at::cat(patch_logits);
@@ -231,6 +239,25 @@ class AnswerObjective final : public Objective {
   static void add(Tensor& sum, const Tensor& part) { sum = sum.defined() ? sum + part : part; }
   static int64_t count(const TrainingBatch& batch) {
     return static_cast<int64_t>(batch.examples.size() + batch.crowded.size());
+  }
+
+  // Rows of logits whose next token belongs to an answer, or to a question.
+  struct NextTokens {
+    Tensor rows, ids;
+  };
+  NextTokens next_tokens(const std::vector<Prompt>& prompts, bool of_answers) const {
+    std::vector<int64_t> rows, ids;
+    int64_t begin = 0;
+    for (const Prompt& prompt : prompts) {
+      for (size_t at = 1; at < prompt.ids.size(); ++at) {
+        bool is_answer = prompt.labels[at] != kIgnore;
+        if (is_answer != of_answers || (!is_answer && tokenizer_->is_special(prompt.ids[at]))) continue;
+        rows.push_back(begin + static_cast<int64_t>(at) - 1);
+        ids.push_back(prompt.ids[at]);
+      }
+      begin += static_cast<int64_t>(prompt.ids.size());
+    }
+    return {ids_tensor(rows), ids_tensor(ids)};
   }
 
   // The classifier of patches; returns their number along a side.
@@ -272,6 +299,7 @@ class AnswerObjective final : public Objective {
   std::shared_ptr<const Model> system_;
   const LanguageTrainable* trainable_;
   const Generator* generator_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
   int64_t pad_id_;
   int64_t crowded_ = 0;  // scenes of a batch
   std::unique_ptr<ExampleSource> source_;

@@ -181,6 +181,7 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
   table.read("average", stage.average, 0, 1);
   if (stage.objective == "patches") stage.patch_loss = 1;
   table.read("patch_loss", stage.patch_loss, 0, kMost);
+  table.read("question_loss", stage.question_loss, 0, kMost);
   table.read("word_loss", stage.word_loss, 0, kMost);
   table.read("dense_share", stage.dense_share, 0, 100);
   read_lora(table.below("lora"), stage.lora);

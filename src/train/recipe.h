@@ -39,8 +39,9 @@ struct StageRecipe {
   AdamOptions adam;                        // beta1, beta2, epsilon, weight_decay, clip
   double average = 0;                      // > 0: decay of the averaged weights, which are what is saved
   double patch_loss = 0;                   // weight of naming what each patch of a scene shows
-  double word_loss = 0;                    // weight of the connector's outputs resembling the words for them
-  double dense_share = 0;                  // crowded scenes, for patch_loss alone, for each example
+  double question_loss = 0;  // weight of predicting the questions: what they name is in the picture
+  double word_loss = 0;      // weight of the connector's outputs resembling the words for them
+  double dense_share = 0;    // crowded scenes, for patch_loss alone, for each example
   LoraOptions lora;
   data::DataOptions data;  // [data.scenes], overridden by [stage.scenes]
 };
