@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "train/dense_scene.h"
+#include "train/drills.h"
 #include "train/patch_labels.h"
 
 namespace vlm {
@@ -32,6 +33,8 @@ class SceneExamples final : public ExampleSource {
       data::Scene scene = data::sample_scene(rng.next(), data_.scene);
       std::vector<data::Turn> turns = data::ask(scene, rng.next(), data_.questions);
       if (turns.empty()) continue;
+      // Behind the questions, which could else be answered from the exercises instead of the picture.
+      for (data::Turn& turn : drill(scene, rng, options_.drills)) turns.push_back(std::move(turn));
       Example example = labelled(scene, turns);
       if (options_.longest > 0 && !cut_example(example, options_.longest)) continue;
       return example;

@@ -35,6 +35,7 @@ struct ExampleOptions {
   uint64_t seed = 0;
   int64_t longest = 0;     // tokens; turns that do not fit are left out; 0: no limit
   int64_t patch_grid = 0;  // of patch labels; 0: none
+  int64_t drills = 0;      // exercises beside the questions about a scene
 };
 
 // Drawn scenes with conversations about them. `model` makes prompts; pairs need none.

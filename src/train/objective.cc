@@ -369,6 +369,7 @@ std::unique_ptr<Objective> make_objective(const Recipe& recipe, const StageRecip
   ExampleOptions options;
   options.seed = recipe.seed + kApart * static_cast<uint64_t>(stage_index + 1);
   options.longest = stage.tokens;
+  options.drills = stage.drills;
   if (stage.objective == "contrastive")
     return std::make_unique<ContrastiveObjective>(recipe, stage, options, model);
   return std::make_unique<AnswerObjective>(recipe, stage, options, model, known);

@@ -183,6 +183,7 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
   table.read("patch_loss", stage.patch_loss, 0, kMost);
   table.read("question_loss", stage.question_loss, 0, kMost);
   table.read("word_loss", stage.word_loss, 0, kMost);
+  table.read("drills", stage.drills, 0, 64);
   table.read("dense_share", stage.dense_share, 0, 100);
   read_lora(table.below("lora"), stage.lora);
   read_scenes(table.below("scenes"), stage.data);

@@ -41,6 +41,7 @@ struct StageRecipe {
   double patch_loss = 0;                   // weight of naming what each patch of a scene shows
   double question_loss = 0;  // weight of predicting the questions: what they name is in the picture
   double word_loss = 0;      // weight of the connector's outputs resembling the words for them
+  int64_t drills = 0;        // exercises among the turns about a scene
   double dense_share = 0;    // crowded scenes, for patch_loss alone, for each example
   LoraOptions lora;
   data::DataOptions data;  // [data.scenes], overridden by [stage.scenes]

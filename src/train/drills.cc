@@ -1,0 +1,132 @@
+#include "train/drills.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <set>
+
+#include "train/data/matching.h"
+
+namespace vlm {
+
+namespace {
+
+using data::Descriptor;
+using data::Match;
+using data::Object;
+using data::Picture;
+using data::Place;
+using data::Rng;
+using data::Scene;
+using data::Turn;
+
+constexpr size_t kMostFound = 4;  // longer lists are not asked for
+constexpr char kNothing[] = "no";
+
+void append(std::string& text, const std::string& word, const char* between = " ") {
+  if (!word.empty()) text += (text.empty() ? "" : between) + word;
+}
+
+std::string name_of(const Descriptor& wanted) {
+  std::string text;
+  if (wanted.size) append(text, data::name(*wanted.size));
+  if (wanted.hue) append(text, data::name(*wanted.hue));
+  if (wanted.shape) append(text, data::name(*wanted.shape));
+  if (wanted.place) append(text, data::name(*wanted.place));
+  return text;
+}
+
+std::string name_of(const Object& object) {
+  return name_of({.size = object.size,
+                  .hue = object.hue,
+                  .shape = object.shape,
+                  .place = data::place_of(object.x, object.y)});
+}
+
+std::string name_of(const Picture& picture) {
+  std::string text = data::emoji_table()[static_cast<size_t>(picture.emoji)].name;
+  if (std::optional<Place> place = data::place_of(picture.x, picture.y)) append(text, data::name(*place));
+  return text;
+}
+
+// Some of an object's properties.
+Descriptor part_of(const Object& object, Rng& rng) {
+  constexpr std::array<double, 7> forms = {2, 2, 1, 3, 1, 1, 1.5};
+  Descriptor wanted;
+  int64_t form = rng.weighted(forms);
+  if (form == 0 || form == 3 || form == 4) wanted.hue = object.hue;
+  if (form == 1 || form == 3 || form == 5) wanted.shape = object.shape;
+  if (form == 2 || form == 4 || form == 5) wanted.size = object.size;
+  if (form == 6) wanted.place = data::place_of(object.x, object.y);
+  return wanted;
+}
+
+// Another value for one of them, mostly one that the scene has elsewhere.
+void change(Descriptor& wanted, const Object& other, Rng& rng) {
+  bool elsewhere = rng.chance(0.6);
+  if (wanted.hue && (!wanted.shape || rng.chance(0.5)))
+    wanted.hue = elsewhere ? other.hue : static_cast<data::Hue>(rng.below(data::num_hues));
+  else if (wanted.shape)
+    wanted.shape = elsewhere ? other.shape : static_cast<data::Shape>(rng.below(data::num_shapes));
+  else if (wanted.size)
+    wanted.size = static_cast<data::Size>(rng.below(data::num_sizes));
+  else if (wanted.place)
+    wanted.place = static_cast<Place>(rng.below(data::num_places));
+}
+
+std::optional<Turn> find_objects(const Scene& scene, Rng& rng) {
+  const Object& object = rng.pick(scene.objects);
+  Descriptor wanted = part_of(object, rng);
+  if (rng.chance(0.35)) change(wanted, rng.pick(scene.objects), rng);
+  std::string name = name_of(wanted);
+  data::Matcher matcher(scene);
+  std::optional<int64_t> count = matcher.count(wanted);
+  if (name.empty() || !count || *count > static_cast<int64_t>(kMostFound)) return std::nullopt;
+  std::vector<const Object*> found;
+  for (const Object& candidate : scene.objects)
+    if (matcher.match(wanted, candidate) == Match::yes) found.push_back(&candidate);
+  std::sort(found.begin(), found.end(), [](auto* a, auto* b) { return a->x < b->x; });
+  std::string answer;
+  for (const Object* each : found) append(answer, name_of(*each), ", ");
+  return Turn{"find " + name, answer.empty() ? kNothing : answer, "find"};
+}
+
+std::optional<Turn> find_pictures(const Scene& scene, Rng& rng) {
+  const Picture& picture = rng.pick(scene.pictures);
+  std::string wanted, answer;
+  if (rng.chance(0.5)) {
+    int64_t emoji =
+        rng.chance(0.6) ? picture.emoji : rng.below(static_cast<int64_t>(data::emoji_table().size()));
+    wanted = data::emoji_table()[static_cast<size_t>(emoji)].name;
+    for (const Picture& each : scene.pictures)
+      if (each.emoji == emoji) append(answer, name_of(each), ", ");
+  } else {
+    std::optional<Place> place = data::place_of(picture.x, picture.y);
+    if (!place) return std::nullopt;
+    wanted = data::name(*place);
+    for (const Picture& each : scene.pictures) {
+      std::optional<Place> other = data::place_of(each.x, each.y);
+      if (!other) return std::nullopt;
+      if (other == place) append(answer, name_of(each), ", ");
+    }
+  }
+  return Turn{"find " + wanted, answer.empty() ? kNothing : answer, "find"};
+}
+
+}  // namespace
+
+std::vector<Turn> drill(const Scene& scene, Rng& rng, int64_t count) {
+  std::vector<Turn> turns;
+  std::set<std::string> asked;
+  for (int64_t attempt = 0; attempt < 4 * count && static_cast<int64_t>(turns.size()) < count; ++attempt) {
+    std::optional<Turn> turn;
+    if (!scene.objects.empty())
+      turn = find_objects(scene, rng);
+    else if (!scene.pictures.empty())
+      turn = find_pictures(scene, rng);
+    if (turn && asked.insert(turn->question).second) turns.push_back(*turn);
+  }
+  return turns;
+}
+
+}  // namespace vlm
