@@ -167,6 +167,8 @@ Tensor CausalDecoder::attend(const Layer& layer, int64_t idx, const Tensor& x_TD
     q_TAE = ops::rope(q_TAE, rotation.cos_TR, rotation.sin_TR);
     k_TGE = ops::rope(k_TGE, rotation.cos_TR, rotation.sin_TR);
   }
+  trace::point("attention/text/query", idx, q_TAE);
+  trace::point("attention/text/key", idx, k_TGE);
   ops::AttentionArgs args;
   args.scale =
       config_.softmax_scale > 0 ? config_.softmax_scale : 1.0 / std::sqrt(static_cast<double>(width));
