@@ -83,8 +83,8 @@ def check_include(path, number, include, room, family):
         if target != room and target not in MAY[room].split():
             complain(path, number, f"src/{room} may not include src/{target} ({include})")
         is_table = path.name == "all.cc"
-        if room == target == "models" and not is_table and len(parts) > 2 and parts[1] != family:
-            complain(path, number, f"families do not see each other ({include}): move what they share to parts/")
+        if room == target == "models" and not is_table and len(parts) > 2 and parts[1] not in (family, "common"):
+            complain(path, number, f"families do not see each other ({include}): move what they share to parts/ or models/common/")
     for pattern, rooms in ONLY.items():
         if re.match(pattern, include) and room not in rooms.split():
             complain(path, number, f"only {rooms} may include {include}")

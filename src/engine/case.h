@@ -1,6 +1,7 @@
 // A reference case as data: what to run, what to expect (docs/reference-cases.md).
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -26,6 +27,13 @@ struct ReferenceCase {
   };
   std::vector<Check> checks;
   std::optional<std::string> rendered_prompt;
+  // What the system's own reading of the greedy answer gives, where the case says.
+  struct ReadAnswer {
+    std::optional<std::string> text, caption;  // as generated, with its special tokens; for people
+    std::optional<std::vector<std::string>> labels;
+    std::vector<std::array<int64_t, 2>> spans;
+  };
+  ReadAnswer answer;
   std::shared_ptr<const TensorSource> expected;
 
   // Throws bad_request or bad_checkpoint for what is no case, naming file and key.

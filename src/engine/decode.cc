@@ -30,6 +30,23 @@ int64_t pick_greedy(std::span<float> logits, std::span<const int64_t>) {
   return std::max_element(logits.begin(), logits.end()) - logits.begin();
 }
 
+std::map<std::string, Tensor> media_tensors(const Prompt& prompt) {
+  std::map<std::string, std::vector<Tensor>> parts;
+  for (const MediaInput& media : prompt.media) {
+    bool is_video = media.kind == MediaInput::Kind::video;
+    parts[is_video ? "pixel_values_videos" : "pixel_values"].push_back(media.pixel_values);
+    for (const auto& [name, tensor] : media.extra) parts[name].push_back(tensor);
+  }
+  std::map<std::string, Tensor> joined;
+  for (const auto& [name, tensors] : parts) {
+    bool fits = std::all_of(tensors.begin(), tensors.end(), [&](const Tensor& tensor) {
+      return tensor.dim() > 0 && tensor.sizes().slice(1) == tensors.front().sizes().slice(1);
+    });
+    if (fits) joined[name] = at::cat(tensors);
+  }
+  return joined;
+}
+
 std::vector<Tensor> encode_media(const Generator& generator, const Prompt& prompt, FeatureCache* cache,
                                  DecodeTimes& times) {
   std::vector<Tensor> features;
@@ -72,19 +89,23 @@ DecodeResult decode(const Generator& generator, const Prompt& prompt, Memory& me
   DecodeResult result;
   int64_t num_prompt = static_cast<int64_t>(prompt.ids.size()), context = generator.max_positions();
   if (num_prompt == 0) fail(ErrorKind::bad_request, "give a question", "the prompt is empty");
-  if (num_prompt >= context)
+  if (num_prompt >= context && !generator.is_encoder_decoder())
     fail(ErrorKind::bad_request, "shorten the text or give fewer pictures",
          "the prompt takes {} tokens, this model's context is {}", num_prompt, context);
   auto cancelled = [&] { return options.cancel && options.cancel->load(std::memory_order_relaxed); };
 
   Stopwatch watch;
-  keep_common_prefix(memory, prompt);
+  bool starts_anew = generator.is_encoder_decoder();
+  if (starts_anew)
+    memory = {};
+  else
+    keep_common_prefix(memory, prompt);
   result.times.tokens_prompt = num_prompt;
   result.times.tokens_reused = static_cast<int64_t>(memory.ids.size());
   std::vector<Tensor> features = encode_media(generator, prompt, cache, result.times);
   result.times.encode = watch.lap();
   Tensor logits = generator.prefill(prompt, features, memory.sequence, /*all_rows=*/false);
-  memory.ids = prompt.ids;
+  if (!starts_anew) memory.ids = prompt.ids;
   result.times.prefill = watch.lap();
 
   auto pick = options.pick ? options.pick : pick_greedy;

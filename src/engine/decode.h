@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/feature_cache.h"
@@ -45,6 +47,10 @@ struct DecodeResult {
 };
 
 int64_t pick_greedy(std::span<float> logits, std::span<const int64_t> generated);
+
+// What the media of a prompt feed their encoder, by FORMAT.md's names; tensors of different shapes are left
+// out.
+std::map<std::string, Tensor> media_tensors(const Prompt& prompt);
 
 // Features of all media of a prompt, in order; cached ones are not computed again. `cache` may be null.
 std::vector<Tensor> encode_media(const Generator& generator, const Prompt& prompt, FeatureCache* cache,

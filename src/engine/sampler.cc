@@ -136,6 +136,15 @@ uint64_t rotate_left(uint64_t value, int count) {
 
 }  // namespace
 
+void add_rules(SamplingOptions& options, const GenerationRules& rules) {
+  if (!options.forced_first_token) options.forced_first_token = rules.forced_first_token;
+  if (!options.forced_last_token) options.forced_last_token = rules.forced_last_token;
+  if (options.no_repeat_ngram_size == 0) options.no_repeat_ngram_size = rules.no_repeat_ngram_size;
+  if (options.min_new_tokens == 0) options.min_new_tokens = rules.min_new_tokens;
+  options.suppress_tokens.insert(options.suppress_tokens.end(), rules.suppress_tokens.begin(),
+                                 rules.suppress_tokens.end());
+}
+
 void check_options(const SamplingOptions& options) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   check_range("temperature", options.temperature, 0, 1000);

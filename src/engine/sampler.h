@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "system/rules.h"
+
 namespace vlm {
 
 struct SamplingOptions {
@@ -32,6 +34,9 @@ struct SamplingOptions {
   uint64_t seed = 0;
   int64_t num_alternatives = 0;  // how many best tokens Choice lists
 };
+
+// Fills in what the model's configuration demands and the caller left open.
+void add_rules(SamplingOptions& options, const GenerationRules& rules);
 
 // Throws bad_request where a value is out of its range.
 void check_options(const SamplingOptions& options);

@@ -39,6 +39,17 @@ Session::Session(std::shared_ptr<const LoadedModel> loaded, std::shared_ptr<Feat
   loaded_->checkpoint.tokens();
 }
 
+// Rules about repetition read what the decoder reads: an encoder's prompt is none of it.
+std::span<const int64_t> Session::rule_ids(const Prompt& prompt) const {
+  return generator_->is_encoder_decoder() ? std::span<const int64_t>() : std::span<const int64_t>(prompt.ids);
+}
+
+ParsedAnswer Session::read(const Answer& answer, const Request& request) const {
+  const auto* reader = as<AnswerReader>(*loaded_->model);
+  if (!reader) return {answer.text, {}, {}};
+  return reader->read_answer(loaded_->checkpoint.tokenizer.tokenizer->decode(answer.ids, false), request);
+}
+
 void Session::forget() {
   memory_ = {};
 }
@@ -54,6 +65,7 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
   SamplingOptions sampling = options.sampling;
   sampling.eos_ids = generator_->eos_ids();
   sampling.max_new_tokens = options.max_new_tokens;
+  add_rules(sampling, generator_->rules());
   check_options(sampling);
   Sampler sampler(sampling);
   StreamDecoder stream(loaded_->checkpoint.tokenizer.tokenizer, options.skip_special_tokens);
@@ -70,7 +82,7 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
   decoding.eos_ids = sampling.eos_ids;
   decoding.cancel = options.cancel;
   decoding.pick = [&](std::span<float> logits, std::span<const int64_t> generated) {
-    int64_t id = sampler.next(logits, prompt.ids, generated);
+    int64_t id = sampler.next(logits, rule_ids(prompt), generated);
     if (sampling.num_alternatives > 0) answer.choices.push_back(sampler.last());
     return id;
   };
@@ -91,6 +103,10 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
 
 Answer Session::search_beams(const Prompt& prompt, const AnswerOptions& options) {
   at::NoGradGuard no_grad;
+  SamplingOptions sampling = options.sampling;
+  sampling.eos_ids = generator_->eos_ids();
+  sampling.max_new_tokens = options.max_new_tokens;
+  add_rules(sampling, generator_->rules());
   BeamOptions beam_options{.num_beams = options.num_beams,
                            .max_new_tokens = options.max_new_tokens,
                            .length_penalty = options.length_penalty,
@@ -108,7 +124,7 @@ Answer Session::search_beams(const Prompt& prompt, const AnswerOptions& options)
                               static_cast<size_t>(vocabulary));
       std::vector<int64_t> so_far =
           row == 0 && log_probs.size(0) == 1 ? std::vector<int64_t>{} : search.open_sequence(row);
-      apply_rules(options.sampling, scores, prompt.ids, so_far);
+      apply_rules(sampling, scores, rule_ids(prompt), so_far);
     }
     const BeamSearch::Step& step =
         search.step({log_probs.data_ptr<float>(), static_cast<size_t>(log_probs.numel())}, vocabulary);

@@ -42,12 +42,15 @@ class Session {
   // `on_text` gets whole characters as they come; it may be empty.
   Answer answer(const Request& request, const AnswerOptions& options,
                 const std::function<void(const std::string&)>& on_text = {});
+  // The answer without the system's notation, and the regions and calls that the notation stands for.
+  ParsedAnswer read(const Answer& answer, const Request& request) const;
   void forget();  // the next request starts from nothing
   int64_t memory_bytes() const { return memory_.sequence.cache.bytes(); }
   const LoadedModel& loaded() const { return *loaded_; }
 
  private:
   Answer search_beams(const Prompt& prompt, const AnswerOptions& options);
+  std::span<const int64_t> rule_ids(const Prompt& prompt) const;
 
   std::shared_ptr<const LoadedModel> loaded_;
   const Generator* generator_;

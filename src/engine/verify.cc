@@ -4,8 +4,11 @@
 #include <cmath>
 #include <map>
 
+#include <fmt/ranges.h>
+
 #include "engine/case.h"
 #include "engine/decode.h"
+#include "engine/sampler.h"
 
 namespace vlm {
 
@@ -27,24 +30,84 @@ class Recorder final : public trace::Sink {
 
 // --- running
 
-void run_generate(const ReferenceCase& reference, const Generator& generator, Tensors& computed) {
-  Prompt prompt = generator.prepare(reference.request);
-  if (reference.rendered_prompt && prompt.text != *reference.rendered_prompt)
-    fail(ErrorKind::internal, "", "the chat template gave \"{}\", expected \"{}\"", prompt.text,
-         *reference.rendered_prompt);
-  computed["input_ids"] = ids_tensor(prompt.ids);
-  std::vector<Tensor> pixels;
-  for (const MediaInput& media : prompt.media) pixels.push_back(media.pixel_values);
-  if (!pixels.empty()) computed["pixel_values"] = at::cat(pixels);
-  DecodeTimes times;
-  std::vector<Tensor> features = encode_media(generator, prompt, nullptr, times);
-  if (!features.empty()) computed["image_features"] = at::cat(features);
-  Sequence sequence;
-  computed["logits"] = generator.prefill(prompt, features, sequence, /*all_rows=*/true);
+Tensor box_rows(const std::vector<Region>& regions) {
+  std::vector<double> values;
+  for (const Region& region : regions)
+    if (region.box_xyxy) values.insert(values.end(), region.box_xyxy->begin(), region.box_xyxy->end());
+  return at::tensor(values, at::kDouble).reshape({-1, 4});
+}
+
+// Regions by FORMAT.md's names, and what the case says about the answer's text.
+void record_answer(const ReferenceCase& reference, const ParsedAnswer& answer, Tensors& computed) {
+  computed["boxes"] = box_rows(answer.regions);
+  std::vector<double> quads;
+  std::vector<Tensor> masks;
+  for (size_t idx = 0; idx < answer.regions.size(); ++idx) {
+    const Region& region = answer.regions[idx];
+    if (region.quad) quads.insert(quads.end(), region.quad->begin(), region.quad->end());
+    for (size_t part = 0; part < region.polygons.size(); ++part) {
+      std::vector<double> corners;
+      for (const Point& corner : region.polygons[part]) corners.insert(corners.end(), {corner.x, corner.y});
+      computed[fmt::format("polygons/{}/{}", idx, part)] = at::tensor(corners, at::kDouble).reshape({-1, 2});
+    }
+    if (!region.mask.empty()) {
+      const Image& image = reference.request.images.at(static_cast<size_t>(region.image));
+      Tensor mask = at::empty({image.height, image.width}, at::kByte);
+      VLM_CHECK(static_cast<int64_t>(region.mask.size()) == mask.numel(), "a mask of {} bytes",
+                region.mask.size());
+      std::copy(region.mask.begin(), region.mask.end(), mask.data_ptr<uint8_t>());
+      masks.push_back(mask);
+    }
+  }
+  computed["quad_boxes"] = at::tensor(quads, at::kDouble).reshape({-1, 8});
+  if (!masks.empty()) computed["masks"] = at::stack(masks);
+}
+
+TensorCheck text_check(const char* name, const std::string& found, const std::string& wanted) {
+  TensorCheck check;
+  check.tensor = name, check.exact = true, check.passed = found == wanted;
+  if (!check.passed) check.detail = fmt::format("found \"{}\", expected \"{}\"", found, wanted);
+  return check;
+}
+
+std::vector<TensorCheck> check_answer(const ReferenceCase::ReadAnswer& wanted, const std::string& text,
+                                      const ParsedAnswer& answer) {
+  std::vector<TensorCheck> checks;
+  std::vector<std::string> labels, spans, wanted_spans;
+  for (const Region& region : answer.regions) {
+    labels.push_back(region.label);
+    if (region.text_span)
+      spans.push_back(fmt::format("{}-{}", (*region.text_span)[0], (*region.text_span)[1]));
+  }
+  for (const auto& span : wanted.spans) wanted_spans.push_back(fmt::format("{}-{}", span[0], span[1]));
+  if (wanted.text) checks.push_back(text_check("answer/text", text, *wanted.text));
+  if (wanted.caption) checks.push_back(text_check("answer/caption", answer.text, *wanted.caption));
+  if (wanted.labels)
+    checks.push_back(text_check("answer/labels", fmt::format("{}", fmt::join(labels, "|")),
+                                fmt::format("{}", fmt::join(*wanted.labels, "|"))));
+  if (!wanted_spans.empty())
+    checks.push_back(text_check("answer/spans", fmt::format("{}", fmt::join(spans, " ")),
+                                fmt::format("{}", fmt::join(wanted_spans, " "))));
+  return checks;
+}
+
+// What transformers' generate() does greedily, under the rules of the checkpoint's configuration.
+std::vector<int64_t> generate(const ReferenceCase& reference, const Generator& generator,
+                              const Prompt& prompt, std::vector<Tensor>& rows) {
+  SamplingOptions sampling;
+  sampling.eos_ids = generator.eos_ids();
+  sampling.max_new_tokens = reference.max_new_tokens;
+  add_rules(sampling, generator.rules());
+  Sampler sampler(sampling);
+  std::vector<int64_t> decoder_prompt = generator.is_encoder_decoder() ? std::vector<int64_t>() : prompt.ids;
   Memory memory;
   DecodeOptions options;
   options.max_new_tokens = reference.max_new_tokens;
   options.eos_ids = generator.eos_ids();
+  options.pick = [&](std::span<float> logits, std::span<const int64_t> generated) {
+    rows.push_back(at::from_blob(logits.data(), {1, static_cast<int64_t>(logits.size())}).clone());
+    return sampler.next(logits, decoder_prompt, generated);
+  };
   DecodeResult result = decode(generator, prompt, memory, nullptr, options);
   if (result.finish == Finish::eos) {  // the reference keeps the end token it stopped at
     Tensor expected = reference.expected->load("generated_ids");
@@ -52,7 +115,38 @@ void run_generate(const ReferenceCase& reference, const Generator& generator, Te
     if (std::find(options.eos_ids.begin(), options.eos_ids.end(), last) != options.eos_ids.end())
       result.ids.push_back(last);
   }
-  computed["generated_ids"] = ids_tensor(result.ids);
+  return result.ids;
+}
+
+void run_generate(const ReferenceCase& reference, const LoadedModel& loaded, const Generator& generator,
+                  CaseReport& report, Tensors& computed) {
+  Prompt prompt = generator.prepare(reference.request);
+  if (reference.rendered_prompt && prompt.text != *reference.rendered_prompt)
+    fail(ErrorKind::internal, "", "the chat template gave \"{}\", expected \"{}\"", prompt.text,
+         *reference.rendered_prompt);
+  computed["input_ids"] = ids_tensor(prompt.ids);
+  computed.merge(media_tensors(prompt));
+  DecodeTimes times;
+  std::vector<Tensor> features = encode_media(generator, prompt, nullptr, times);
+  if (!features.empty()) computed["image_features"] = at::cat(features);
+  std::vector<Tensor> rows;
+  if (!generator.is_encoder_decoder()) {
+    Sequence sequence;
+    computed["logits"] = generator.prefill(prompt, features, sequence, /*all_rows=*/true);
+  }
+  std::vector<int64_t> ids = generate(reference, generator, prompt, rows);
+  if (generator.is_encoder_decoder()) computed["logits"] = at::cat(rows);
+  computed["generated_ids"] = ids_tensor(ids);
+
+  std::vector<int64_t> ends = generator.eos_ids();
+  if (!ids.empty() && std::find(ends.begin(), ends.end(), ids.back()) != ends.end()) ids.pop_back();
+  std::string text = loaded.checkpoint.tokens().decode(ids, /*skip_special_tokens=*/false);
+  ParsedAnswer answer{text, {}, {}};
+  if (const auto* reader = as<AnswerReader>(*loaded.model)) {
+    answer = reader->read_answer(text, reference.request);
+    record_answer(reference, answer, computed);
+  }
+  report.checks = check_answer(reference.answer, text, answer);
 }
 
 void run_embed(const ReferenceCase& reference, const Embedder& embedder, Tensors& computed) {
@@ -61,6 +155,11 @@ void run_embed(const ReferenceCase& reference, const Embedder& embedder, Tensors
   computed["image_embeds"] = embedder.embed_images(computed["pixel_values"]);
   computed["text_embeds"] = embedder.embed_texts(computed["input_ids"]);
   computed["logits_per_image"] = embedder.logits_per_image(computed["image_embeds"], computed["text_embeds"]);
+}
+
+void run_score(const ReferenceCase& reference, const PairScorer& scorer, Tensors& computed) {
+  run_embed(reference, scorer, computed);
+  computed["itm_logits"] = scorer.itm_logits(computed["pixel_values"], computed["input_ids"]);
 }
 
 void run_classify(const ReferenceCase& reference, const Classifier& classifier, Tensors& computed) {
@@ -88,24 +187,26 @@ void run_train(const ReferenceCase& reference, const LoadedModel& loaded, Tensor
   Prompt example = trainable->prepare_example(reference.request);
   computed["input_ids"] = ids_tensor(example.ids);
   computed["labels"] = ids_tensor(example.labels);
-  std::vector<Tensor> pixels;
-  for (const MediaInput& media : example.media) pixels.push_back(media.pixel_values);
-  if (!pixels.empty()) computed["pixel_values"] = at::cat(pixels);
+  computed.merge(media_tensors(example));
   LanguageTrainable::Losses losses = trainable->loss({example}, /*all_logits=*/true);
   computed["logits"] = losses.logits;
   add_gradients(loaded, losses.loss, computed);
 }
 
-void run(const ReferenceCase& reference, const LoadedModel& loaded, Tensors& computed) {
+void run(const ReferenceCase& reference, const LoadedModel& loaded, CaseReport& report, Tensors& computed) {
   at::NoGradGuard no_grad;
   auto lacks = [&](const char* what) {
     fail(ErrorKind::unsupported, "", "{} has no {}, which task {} needs", loaded.system->slug, what,
          reference.task);
   };
-  if (reference.task == "generate") {
+  if (reference.task == "generate" || reference.task == "detect" || reference.task == "segment") {
     const auto* generator = as<Generator>(*loaded.model);
     if (!generator) lacks("generator");
-    run_generate(reference, *generator, computed);
+    run_generate(reference, loaded, *generator, report, computed);
+  } else if (reference.task == "score") {
+    const auto* scorer = as<PairScorer>(*loaded.model);
+    if (!scorer) lacks("matching head");
+    run_score(reference, *scorer, computed);
   } else if (reference.task == "embed") {
     const auto* embedder = as<Embedder>(*loaded.model);
     if (!embedder) lacks("embedder");
@@ -117,7 +218,8 @@ void run(const ReferenceCase& reference, const LoadedModel& loaded, Tensors& com
   } else if (reference.task == "train") {
     run_train(reference, loaded, computed);
   } else {
-    fail(ErrorKind::unsupported, "", "task \"{}\" is not known (generate, embed, classify, train)",
+    fail(ErrorKind::unsupported, "",
+         "task \"{}\" is not known (generate, detect, segment, score, embed, classify, train)",
          reference.task);
   }
 }
@@ -136,7 +238,8 @@ std::string place_of(int64_t flat, at::IntArrayRef shape) {
 
 TensorCheck compare(const ReferenceCase::Check& check, const Tensor& found, const Tensor& wanted) {
   TensorCheck result;
-  result.tensor = check.tensor, result.exact = check.exact, result.atol = check.atol, result.rtol = check.rtol;
+  result.tensor = check.tensor, result.exact = check.exact, result.atol = check.atol,
+  result.rtol = check.rtol;
   if (!found.defined()) {
     result.detail = "was not computed";
     return result;
@@ -218,7 +321,7 @@ CaseReport verify_case(const std::filesystem::path& folder, const WeightsOptions
     LoadedModel loaded = bind_model(Checkpoint::open(folder / "checkpoint"), adjusted, slug);
     {
       trace::Scope scope(&recorder);
-      run(reference, loaded, computed);
+      run(reference, loaded, report, computed);
     }
     for (const ReferenceCase::Check& check : reference.checks)
       report.checks.push_back(compare(check, computed[check.tensor], reference.expected->load(check.tensor)));

@@ -37,8 +37,11 @@ struct Packed {
     int64_t prefix = 0;        // the first keys seen by every query (prefix-LM), in the sequence's own count
   };
   std::vector<Span> spans;
+  // Where tokens stand for the rotary embedding when that is not positions(): int64 [T], or [3, T] of time,
+  // row and column (M-RoPE).
+  Tensor rotary_positions = {};
 
-  static Packed single(int64_t count, KvCache* cache = nullptr) { return Packed{{{count, cache}}}; }
+  static Packed single(int64_t count, KvCache* cache = nullptr) { return Packed{{{count, cache}}, {}}; }
   int64_t total() const;
   // Position of every token in its own sequence, int64 [T]: cache length, cache length + 1, ...
   Tensor positions() const;

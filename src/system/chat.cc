@@ -19,6 +19,8 @@ std::string render_prompt(const Request& request, const ChatTemplate& chat_templ
     for (const ContentPart& part : message.content) {
       if (part.kind == ContentPart::Kind::image)
         content.push_back({{"type", "image"}});
+      else if (part.kind == ContentPart::Kind::video)
+        content.push_back({{"type", "video"}});
       else
         content.push_back({{"type", "text"}, {"text", part.text}});
     }

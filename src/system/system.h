@@ -11,8 +11,10 @@
 
 #include "base/hash.h"
 #include "nn/kv_cache.h"
+#include "system/answer.h"
 #include "system/checkpoint.h"
 #include "system/request.h"
+#include "system/rules.h"
 #include "tensor/tensor.h"
 #include "weights/weights.h"
 
@@ -23,11 +25,14 @@ class Model {
   virtual ~Model() = default;
 };
 
-// One picture (later: video, sound) as its encoder takes it.
+// One picture or video as its encoder takes it.
 struct MediaInput {
-  Tensor pixel_values;                  // [n, 3, H, W]: n views of one picture
+  enum class Kind { image, video };
+  Kind kind = Kind::image;
+  Tensor pixel_values;  // [n, 3, H, W]: n views or frames; other shapes where the reference has them
   std::map<std::string, Tensor> extra;  // "image_sizes", ... by FORMAT.md's names
   ContentHash key;                      // of the tensors' contents: equal keys have equal features
+  int64_t rows = 0;                     // of features, and of placeholders in Prompt::ids
   int64_t begin = 0;                    // where its first placeholder stands in Prompt::ids
 };
 
@@ -70,6 +75,10 @@ class Generator {
   virtual int64_t max_positions() const = 0;         // what the language model was made for
   virtual std::vector<int64_t> eos_ids() const = 0;  // any of them ends the answer
   virtual std::vector<std::string> stop_strings() const { return {}; }  // of the system's prompt format
+  virtual GenerationRules rules() const { return {}; }
+  // Encoder-decoder systems: an encoder reads the prompt, and a sequence holds the answer alone, behind a
+  // start token. prefill() then begins the answer anew, whatever `sequence` holds, and returns one row.
+  virtual bool is_encoder_decoder() const { return false; }
 };
 
 // Pictures as vectors.
@@ -92,6 +101,13 @@ class Embedder : public ImageEmbedder {
       const Tensor& logits_per_image) const = 0;  // [I, T]: softmax over texts, or sigmoid
   virtual Tensor contrastive_loss(
       const Tensor& logits_per_image) const = 0;  // of matching pairs on the diagonal
+};
+
+// Texts against pictures by a head that reads both together (BLIP's image-text matching).
+class PairScorer : public Embedder {
+ public:
+  // ids [B, T] as prepare_texts() makes them, against one picture or B of them -> [B, 2]: no match, match.
+  virtual Tensor itm_logits(const Tensor& pixels_B3HW, const Tensor& ids_BT) const = 0;
 };
 
 // Fixed classes.
@@ -153,6 +169,6 @@ struct LoadedModel {
 LoadedModel bind_model(Checkpoint checkpoint, const WeightsOptions& options, const std::string& slug = "");
 // A complete checkpoint of random values for a config (tests, training from scratch).
 LoadedModel bind_random_model(Checkpoint checkpoint, uint64_t seed, const WeightsOptions& options,
-                        const std::string& slug = "");
+                              const std::string& slug = "");
 
 }  // namespace vlm

@@ -4,31 +4,58 @@
 
 namespace vlm {
 
-ContentHash hash_tensor(const Tensor& tensor) {
+ContentHash hash_tensor(const Tensor& tensor, const ContentHash& seed) {
   Tensor flat = tensor.contiguous();
-  return hash_bytes({static_cast<const std::byte*>(flat.data_ptr()), flat.nbytes()});
+  return hash_bytes({static_cast<const std::byte*>(flat.data_ptr()), flat.nbytes()}, seed);
 }
 
-void expand_placeholder(Prompt& prompt, int64_t placeholder, const std::vector<int64_t>& counts) {
+void set_key(MediaInput& media) {
+  media.key = hash_tensor(media.pixel_values);
+  for (const auto& [name, tensor] : media.extra) media.key = hash_tensor(tensor, media.key);
+}
+
+void expand_placeholder(Prompt& prompt, int64_t placeholder) {
   std::vector<int64_t> ids, labels;
-  size_t next = 0;
+  size_t next = 0, num_media = prompt.media.size();
   for (size_t at = 0; at < prompt.ids.size(); ++at) {
     bool is_placeholder = prompt.ids[at] == placeholder;
-    if (is_placeholder && next >= counts.size())
+    if (is_placeholder && next >= num_media)
       fail(ErrorKind::bad_request, "put one placeholder for each picture into the prompt",
-           "the prompt has more image placeholders than the {} pictures given", counts.size());
-    if (is_placeholder && next < prompt.media.size())
+           "the prompt has more image placeholders than the {} pictures given", num_media);
+    int64_t copies = 1;
+    if (is_placeholder) {
       prompt.media[next].begin = static_cast<int64_t>(ids.size());
-    int64_t copies = is_placeholder ? counts[next++] : 1;
+      copies = prompt.media[next++].rows;
+    }
     ids.insert(ids.end(), static_cast<size_t>(copies), prompt.ids[at]);
     if (!prompt.labels.empty())
       labels.insert(labels.end(), static_cast<size_t>(copies), is_placeholder ? kIgnore : prompt.labels[at]);
   }
-  if (next != counts.size())
+  if (next != num_media)
     fail(ErrorKind::bad_request, "the tokenizer's files may belong to another model",
-         "the prompt has {} image placeholders for {} pictures", next, counts.size());
+         "the prompt has {} image placeholders for {} pictures", next, num_media);
   prompt.ids = std::move(ids);
   prompt.labels = std::move(labels);
+}
+
+void find_placeholders(Prompt& prompt, int64_t placeholder) {
+  int64_t rows = 0, wanted = 0;
+  for (const MediaInput& media : prompt.media) wanted += media.rows;
+  size_t next = 0;
+  int64_t left = 0;  // rows of the medium before `next` still to come
+  for (size_t at = 0; at < prompt.ids.size(); ++at) {
+    if (prompt.ids[at] != placeholder) continue;
+    if (!prompt.labels.empty()) prompt.labels[at] = kIgnore;
+    ++rows;
+    if (left == 0 && next < prompt.media.size()) {
+      prompt.media[next].begin = static_cast<int64_t>(at);
+      left = prompt.media[next++].rows;
+    }
+    --left;
+  }
+  if (rows != wanted)
+    fail(ErrorKind::bad_request, "the tokenizer's files may belong to another model",
+         "the prompt has {} image tokens, the pictures give {}", rows, wanted);
 }
 
 SplicedIds ids_behind(const Prompt& prompt, const std::vector<Tensor>& features, int64_t begin,
@@ -75,7 +102,6 @@ Prompt label_target(const Request& request, const ChatTemplate& chat_template, c
 ExampleBatch pack_examples(const std::vector<Prompt>& examples) {
   ExampleBatch batch;
   std::vector<int64_t> ids, rows, labels;
-  std::vector<Tensor> pixels;
   for (const Prompt& example : examples) {
     int64_t begin = static_cast<int64_t>(ids.size());
     ids.insert(ids.end(), example.ids.begin(), example.ids.end());
@@ -85,11 +111,10 @@ ExampleBatch pack_examples(const std::vector<Prompt>& examples) {
       rows.push_back(begin + static_cast<int64_t>(at) - 1);
       labels.push_back(example.labels[at]);
     }
-    for (const MediaInput& media : example.media) pixels.push_back(media.pixel_values);
+    for (const MediaInput& media : example.media) batch.media.push_back(&media);
   }
   batch.ids = ids_tensor(ids);
   batch.safe_ids = batch.ids.clamp_min(0);
-  if (!pixels.empty()) batch.pixel_values = at::cat(pixels);
   batch.label_rows = ids_tensor(rows);
   batch.label_ids = ids_tensor(labels);
   return batch;

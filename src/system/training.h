@@ -10,10 +10,17 @@
 
 namespace vlm {
 
-ContentHash hash_tensor(const Tensor& tensor);
+ContentHash hash_tensor(const Tensor& tensor, const ContentHash& seed = {});
 
-// Replaces the i-th occurrence of `placeholder` by counts[i] copies of it; labels grow alike, uncounted.
-void expand_placeholder(Prompt& prompt, int64_t placeholder, const std::vector<int64_t>& counts);
+// Sets the medium's key from its tensors.
+void set_key(MediaInput& media);
+
+// Replaces the i-th occurrence of `placeholder` by as many copies of it as the i-th medium has rows; labels
+// grow alike, uncounted.
+void expand_placeholder(Prompt& prompt, int64_t placeholder);
+// For prompts whose text was expanded before: notes where each medium begins. Throws bad_request when the
+// placeholders are not as many as the media have rows.
+void find_placeholders(Prompt& prompt, int64_t placeholder);
 
 // The part of a prompt behind the first `begin` ids, with the feature rows that belong to it.
 struct SplicedIds {
@@ -33,11 +40,11 @@ Prompt label_target(const Request& request, const ChatTemplate& chat_template, c
 
 // Several examples as one packed run.
 struct ExampleBatch {
-  Tensor ids;           // [T]
-  Tensor safe_ids;      // [T]
-  Tensor pixel_values;  // of all media, [N, 3, H, W]; undefined without media
-  Tensor label_rows;    // int64 [n]: rows whose next token counts
-  Tensor label_ids;     // int64 [n]: those next tokens
+  Tensor ids;                            // [T]
+  Tensor safe_ids;                       // [T]
+  std::vector<const MediaInput*> media;  // of all examples, in order
+  Tensor label_rows;                     // int64 [n]: rows whose next token counts
+  Tensor label_ids;                      // int64 [n]: those next tokens
   nn::Packed packed;
 };
 ExampleBatch pack_examples(const std::vector<Prompt>& examples);

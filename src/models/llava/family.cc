@@ -2,10 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "parts/fusion/splice.h"
-#include "system/chat.h"
-#include "system/training.h"
-
 namespace vlm::llava {
 
 namespace {
@@ -86,14 +82,11 @@ std::vector<std::vector<Rename>> layouts() {
 }
 
 Llava::Llava(Config config, const Checkpoint& checkpoint, const Weights& w, const char* default_template)
-    : config_(std::move(config)),
+    : SplicedGenerator(config.text, w / "language_model", checkpoint, {kImage, "", config.image_token},
+                       default_template),
+      config_(std::move(config)),
       vision_(config_.vision, w / "vision_tower.vision_model"),
-      connector_(config_.connector, w / "multi_modal_projector"),
-      text_(config_.text, w / "language_model"),
-      tokenizer_(checkpoint.tokenizer),
-      chat_template_(checkpoint.chat_template ? checkpoint.chat_template
-                                              : ChatTemplate::compile(default_template)),
-      eos_ids_(checkpoint.eos_ids()) {
+      connector_(config_.connector, w / "multi_modal_projector") {
   const Json& preprocessor =
       checkpoint.vision_tower ? checkpoint.vision_tower->preprocessor : checkpoint.preprocessor;
   if (!preprocessor.is_null()) processor_ = ImageProcessor::from(preprocessor);
@@ -101,24 +94,24 @@ Llava::Llava(Config config, const Checkpoint& checkpoint, const Weights& w, cons
     processor_->pad_to_square = true;
 }
 
-MediaInput Llava::prepare_image(const Image& image) const {
+MediaInput Llava::prepare_image(const Image& image, const Request&) const {
   if (!processor_)
     fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
          "the checkpoint says nothing about its pictures");
   MediaInput media;
   media.pixel_values = (*processor_)(image).unsqueeze(0);
-  media.key = hash_tensor(media.pixel_values);
+  media.rows = config_.tokens_per_image();
   return media;
 }
 
 std::vector<int64_t> Llava::tokenise(const std::string& text) const {
-  if (!config_.tokenises_chunks) return tokenizer_.tokenizer->ids(text);
+  if (!config_.tokenises_chunks) return SplicedGenerator::tokenise(text);
+  const TokenizerInfo& info = tokenizer().info;
   std::vector<int64_t> ids;
   for (size_t begin = 0;;) {
     size_t end = text.find(kImage, begin);
-    std::vector<int64_t> chunk = tokenizer_.tokenizer->ids(text.substr(begin, end - begin));
-    bool repeats_bos =
-        begin > 0 && !chunk.empty() && tokenizer_.info.bos_id && chunk.front() == *tokenizer_.info.bos_id;
+    std::vector<int64_t> chunk = tokenizer().tokenizer->ids(text.substr(begin, end - begin));
+    bool repeats_bos = begin > 0 && !chunk.empty() && info.bos_id && chunk.front() == *info.bos_id;
     ids.insert(ids.end(), chunk.begin() + (repeats_bos ? 1 : 0), chunk.end());
     if (end == std::string::npos) return ids;
     ids.push_back(config_.image_token);
@@ -126,69 +119,10 @@ std::vector<int64_t> Llava::tokenise(const std::string& text) const {
   }
 }
 
-void Llava::expand(Prompt& prompt) const {
-  expand_placeholder(prompt, config_.image_token,
-                     std::vector<int64_t>(prompt.media.size(), config_.tokens_per_image()));
-}
-
-Prompt Llava::prepare(const Request& request) const {
-  Prompt prompt;
-  prompt.text = render_prompt(request, *chat_template_, tokenizer_.info);
-  check_image_count(prompt.text, kImage, request.images.size());
-  prompt.ids = tokenise(prompt.text);
-  for (const Image& image : request.images) prompt.media.push_back(prepare_image(image));
-  expand(prompt);
-  return prompt;
-}
-
-Prompt Llava::prepare_example(const Request& request) const {
-  Prompt prompt;
-  auto tokens_of = [&](const std::string& text) { return tokenise(text); };
-  if (request.target) {
-    prompt = label_target(request, *chat_template_, tokenizer_.info, tokens_of);
-  } else {
-    LabelledChat chat = label_chat(request, *chat_template_, tokenizer_.info, tokens_of);
-    prompt.text = std::move(chat.text), prompt.ids = std::move(chat.ids),
-    prompt.labels = std::move(chat.labels);
-  }
-  check_image_count(prompt.text, kImage, request.images.size());
-  for (const Image& image : request.images) prompt.media.push_back(prepare_image(image));
-  expand(prompt);
-  return prompt;
-}
-
-Tensor Llava::encode_pixels(const Tensor& pixels_N3HW) const {
-  Tensor state_NSV = vision_.hidden_state(pixels_N3HW, config_.feature_layer);
-  return trace::point("hidden/connector",
-                      connector_(config_.drops_first_token ? state_NSV.slice(1, 1) : state_NSV));
-}
-
 Tensor Llava::encode(const MediaInput& media) const {
-  return encode_pixels(media.pixel_values).flatten(0, 1);
-}
-
-Tensor Llava::prefill(const Prompt& prompt, const std::vector<Tensor>& features, Sequence& sequence,
-                      bool all_rows) const {
-  int64_t begin = sequence.cache.length();
-  SplicedIds rest = ids_behind(prompt, features, begin, config_.image_token);
-  Tensor x_TD = splice(text_.embed(rest.safe_ids), rest.ids, config_.image_token, rest.features);
-  x_TD = text_.forward(x_TD, nn::Packed::single(x_TD.size(0), &sequence.cache));
-  return text_.logits(all_rows ? x_TD : x_TD.slice(0, -1));
-}
-
-Tensor Llava::extend(const std::vector<Continuation>& batch) const {
-  auto [ids, packed] = pack(batch);
-  return text_.logits(text_.forward(text_.embed(ids), packed));
-}
-
-LanguageTrainable::Losses Llava::loss(const std::vector<Prompt>& examples, bool all_logits) const {
-  ExampleBatch batch = pack_examples(examples);
-  Tensor features;
-  if (batch.pixel_values.defined()) features = encode_pixels(batch.pixel_values).flatten(0, 1);
-  Tensor x_TD = splice(text_.embed(batch.safe_ids), batch.ids, config_.image_token, features);
-  Tensor hidden_TD = text_.forward(x_TD, batch.packed);
-  return next_token_loss(hidden_TD, batch, all_logits,
-                         [&](const Tensor& rows) { return text_.logits(rows); });
+  Tensor state_NSV = vision_.hidden_state(media.pixel_values, config_.feature_layer);
+  Tensor image_NPD = connector_(config_.drops_first_token ? state_NSV.slice(1, 1) : state_NSV);
+  return trace::point("hidden/connector", image_NPD).flatten(0, 1);
 }
 
 LanguageTrainable::PartNames Llava::part_names() const {

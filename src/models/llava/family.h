@@ -6,11 +6,10 @@
 // N pictures, P image tokens each, V vision width, T tokens, D text width, K vocabulary.
 #pragma once
 
+#include "models/common/spliced.h"
 #include "parts/connectors/mlp.h"
-#include "parts/decoders/causal.h"
 #include "parts/encoders/vit.h"
 #include "parts/processors/image_processor.h"
-#include "system/system.h"
 
 namespace vlm::llava {
 
@@ -30,37 +29,22 @@ struct Config {
   int64_t tokens_per_image() const { return vision.num_tokens() - (drops_first_token ? 1 : 0); }
 };
 
-class Llava final : public Model, public Generator, public LanguageTrainable {
+class Llava final : public SplicedGenerator {
  public:
   // `default_template`: for checkpoints that publish none.
   Llava(Config config, const Checkpoint& checkpoint, const Weights& w, const char* default_template);
 
-  Prompt prepare(const Request& request) const override;
   Tensor encode(const MediaInput& media) const override;
-  Tensor prefill(const Prompt& prompt, const std::vector<Tensor>& features, Sequence& sequence,
-                 bool all_rows) const override;
-  Tensor extend(const std::vector<Continuation>& batch) const override;
-  int64_t max_positions() const override { return config_.text.max_position_embeddings; }
-  std::vector<int64_t> eos_ids() const override { return eos_ids_; }
-
-  Prompt prepare_example(const Request& request) const override;
-  Losses loss(const std::vector<Prompt>& examples, bool all_logits) const override;
   PartNames part_names() const override;
 
  private:
-  MediaInput prepare_image(const Image& image) const;
-  std::vector<int64_t> tokenise(const std::string& text) const;
-  void expand(Prompt& prompt) const;
-  Tensor encode_pixels(const Tensor& pixels_N3HW) const;
+  MediaInput prepare_image(const Image& image, const Request& request) const override;
+  std::vector<int64_t> tokenise(const std::string& text) const override;
 
   Config config_;
   Vit vision_;
   MlpConnector connector_;
-  CausalDecoder text_;
-  LoadedTokenizer tokenizer_;
-  std::shared_ptr<const ChatTemplate> chat_template_;
   std::optional<ImageProcessor> processor_;
-  std::vector<int64_t> eos_ids_;
 };
 
 // The other layouts these checkpoints are published in.

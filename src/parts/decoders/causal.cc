@@ -132,7 +132,20 @@ Tensor CausalDecoder::embed(const Tensor& ids_T) const {
 }
 
 CausalDecoder::Rotation CausalDecoder::rotation(const Tensor& positions_T) const {
-  Tensor angles_TR = positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_R_.unsqueeze(0);
+  Tensor angles_TR;
+  if (positions_T.dim() == 2) {  // [3, T]: each section of the frequencies by its own positions
+    std::vector<Tensor> parts;
+    int64_t begin = 0;
+    for (size_t axis = 0; axis < config_.rope.sections.size(); ++axis) {
+      int64_t count = config_.rope.sections[axis];
+      parts.push_back(positions_T[static_cast<int64_t>(axis)].to(at::kFloat).unsqueeze(1) *
+                      inverse_frequencies_R_.narrow(0, begin, count).unsqueeze(0));
+      begin += count;
+    }
+    angles_TR = at::cat(parts, 1);
+  } else {
+    angles_TR = positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_R_.unsqueeze(0);
+  }
   return {angles_TR.cos(), angles_TR.sin()};
 }
 
@@ -182,16 +195,18 @@ Tensor CausalDecoder::feed_forward(const Layer& layer, const Tensor& x_TD) const
   return layer.moe.defined() ? layer.moe(x_TD) : layer.mlp(x_TD);
 }
 
-Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed) const {
+Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed, const LayerHook& before_layer) const {
   VLM_SHAPE(x_TD, packed.total(), config_.hidden_size);
   Tensor positions_T = packed.positions();
   Rotation rotation;
-  if (config_.position == PositionKind::rotary) rotation = this->rotation(positions_T);
+  if (config_.position == PositionKind::rotary)
+    rotation = this->rotation(packed.rotary_positions.defined() ? packed.rotary_positions : positions_T);
   if (config_.position == PositionKind::learnt)
     x_TD = x_TD + positions_(positions_T + config_.position_offset);
   for (size_t at = 0; at < layers_.size(); ++at) {
     const Layer& layer = layers_[at];
     int64_t idx = static_cast<int64_t>(at);
+    if (before_layer) x_TD = before_layer(idx, x_TD);
     switch (config_.residual) {
       case Residual::sequential:
         x_TD = x_TD + attend(layer, idx, layer.norm1(x_TD), packed, rotation);

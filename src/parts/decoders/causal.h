@@ -8,6 +8,7 @@
 // vocabulary.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,7 @@ struct RopeConfig {
   bool is_llama3 = false;  // wave lengths beyond the original context are stretched by `factor`
   double low_freq_factor = 1, high_freq_factor = 4;
   double original_max_positions = 8192;
+  std::vector<int64_t> sections;  // M-RoPE: frequencies turned by time, by row, by column, in order
 };
 
 struct DecoderConfig {
@@ -110,7 +112,9 @@ class CausalDecoder {
   Tensor embed(const Tensor& ids_T) const;  // [T] -> [T, D], scaled, without positions
   // Runs the layers; keys and values go into the caches of `packed`, which are advanced. After the final
   // norm, [T, D].
-  Tensor forward(Tensor x_TD, const nn::Packed& packed) const;
+  // `before_layer` may change the stream in front of layer i (cross-attention between layers).
+  using LayerHook = std::function<Tensor(int64_t layer, const Tensor& x_TD)>;
+  Tensor forward(Tensor x_TD, const nn::Packed& packed, const LayerHook& before_layer = {}) const;
   Tensor logits(const Tensor& x_TD) const;  // [T, D] -> [T, K]
   const DecoderConfig& config() const { return config_; }
 

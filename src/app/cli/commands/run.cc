@@ -40,9 +40,7 @@ void trace_prompt(const Generator& generator, const Request& request, FeatureCac
   trace::Scope scope(&traced);
   Prompt prompt = generator.prepare(request);
   traced.record("input_ids", ids_tensor(prompt.ids));
-  std::vector<Tensor> pixels;
-  for (const MediaInput& media : prompt.media) pixels.push_back(media.pixel_values);
-  if (!pixels.empty()) traced.record("pixel_values", at::cat(pixels));
+  for (const auto& [name, tensor] : media_tensors(prompt)) traced.record(name, tensor);
   DecodeTimes times;
   std::vector<Tensor> features = encode_media(generator, prompt, &cache, times);
   if (!features.empty()) traced.record("image_features", at::cat(features));

@@ -1,0 +1,135 @@
+#include "models/common/spliced.h"
+
+#include <algorithm>
+
+#include "parts/fusion/splice.h"
+#include "system/chat.h"
+#include "system/training.h"
+
+namespace vlm {
+
+SplicedGenerator::SplicedGenerator(const DecoderConfig& text, const Weights& text_weights,
+                                   const Checkpoint& checkpoint, SplicedArgs args,
+                                   const char* default_template)
+    : args_(std::move(args)),
+      text_(text, text_weights),
+      tokenizer_(checkpoint.tokenizer),
+      chat_template_(checkpoint.chat_template ? checkpoint.chat_template
+                                              : ChatTemplate::compile(default_template)),
+      eos_ids_(checkpoint.eos_ids()) {}
+
+MediaInput SplicedGenerator::prepare_video(const Video&, const Request&) const {
+  fail(ErrorKind::unsupported, "give pictures of its frames", "this system does not take videos");
+}
+
+std::string SplicedGenerator::expand_text(std::string text, const std::vector<MediaInput>&) const {
+  return text;
+}
+
+std::vector<int64_t> SplicedGenerator::tokenise(const std::string& text) const {
+  return tokenizer_.tokenizer->ids(text);
+}
+
+void SplicedGenerator::expand_ids(Prompt& prompt) const {
+  expand_placeholder(prompt, args_.placeholder);
+}
+
+// Media in the order of their marks in the text; within messages that is the order of the request's lists.
+void SplicedGenerator::add_media(Prompt& prompt, const Request& request) const {
+  if (!args_.image_mark.empty()) check_image_count(prompt.text, args_.image_mark, request.images.size());
+  if (!args_.video_mark.empty() || !request.videos.empty())
+    check_image_count(prompt.text, args_.video_mark, request.videos.size());
+  std::vector<std::pair<size_t, MediaInput>> media;
+  auto add = [&](const std::string& mark, auto&& list, auto&& prepare) {
+    size_t at = 0;
+    for (const auto& each : list) {
+      if (!mark.empty()) at = prompt.text.find(mark, at);
+      media.emplace_back(at, prepare(each));
+      set_key(media.back().second);
+      at += mark.size();
+    }
+  };
+  add(args_.image_mark, request.images, [&](const Image& image) { return prepare_image(image, request); });
+  add(args_.video_mark, request.videos, [&](const Video& video) {
+    MediaInput input = prepare_video(video, request);
+    input.kind = MediaInput::Kind::video;
+    return input;
+  });
+  std::stable_sort(media.begin(), media.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [place, input] : media) prompt.media.push_back(std::move(input));
+}
+
+Prompt SplicedGenerator::prepare(const Request& request) const {
+  Prompt prompt;
+  prompt.text = render_prompt(request, *chat_template_, tokenizer_.info);
+  add_media(prompt, request);
+  prompt.ids = tokenise(expand_text(prompt.text, prompt.media));
+  expand_ids(prompt);
+  return prompt;
+}
+
+Prompt SplicedGenerator::prepare_example(const Request& request) const {
+  Prompt prompt;
+  auto tokens_of = [&](const std::string& text) { return tokenise(expand_text(text, prompt.media)); };
+  if (request.target) {
+    prompt.text = render_prompt(request, *chat_template_, tokenizer_.info);
+    add_media(prompt, request);
+    Prompt labelled = label_target(request, *chat_template_, tokenizer_.info, tokens_of);
+    prompt.text = std::move(labelled.text), prompt.ids = std::move(labelled.ids),
+    prompt.labels = std::move(labelled.labels);
+  } else {
+    prompt.text = render_prompt(request, *chat_template_, tokenizer_.info, false);
+    add_media(prompt, request);
+    LabelledChat chat = label_chat(request, *chat_template_, tokenizer_.info, tokens_of);
+    prompt.ids = std::move(chat.ids), prompt.labels = std::move(chat.labels);
+  }
+  expand_ids(prompt);
+  return prompt;
+}
+
+Tensor SplicedGenerator::encode_all(const std::vector<const MediaInput*>& media) const {
+  auto fits = [&](const MediaInput* input) {
+    return input->extra.empty() && input->kind == MediaInput::Kind::image &&
+           input->pixel_values.sizes().slice(1) == media.front()->pixel_values.sizes().slice(1);
+  };
+  if (std::all_of(media.begin(), media.end(), fits)) {
+    std::vector<Tensor> pixels;
+    for (const MediaInput* input : media) pixels.push_back(input->pixel_values);
+    MediaInput together;
+    together.pixel_values = at::cat(pixels);
+    return encode(together);
+  }
+  std::vector<Tensor> rows;
+  for (const MediaInput* input : media) rows.push_back(encode(*input));
+  return at::cat(rows);
+}
+
+Tensor SplicedGenerator::prefill(const Prompt& prompt, const std::vector<Tensor>& features,
+                                 Sequence& sequence, bool all_rows) const {
+  int64_t begin = sequence.cache.length();
+  SplicedIds rest = ids_behind(prompt, features, begin, args_.placeholder);
+  Tensor x_TD = splice(text_.embed(rest.safe_ids), rest.ids, args_.placeholder, rest.features);
+  nn::Packed packed = nn::Packed::single(x_TD.size(0), &sequence.cache);
+  packed.spans.front().prefix = prefix(prompt);
+  x_TD = text_.forward(x_TD, packed);
+  return text_.logits(all_rows ? x_TD : x_TD.slice(0, -1));
+}
+
+Tensor SplicedGenerator::extend(const std::vector<Continuation>& batch) const {
+  auto [ids, packed] = pack(batch);
+  return text_.logits(text_.forward(text_.embed(ids), packed));
+}
+
+LanguageTrainable::Losses SplicedGenerator::loss(const std::vector<Prompt>& examples, bool all_logits) const {
+  ExampleBatch batch = pack_examples(examples);
+  for (size_t idx = 0; idx < examples.size(); ++idx) batch.packed.spans[idx].prefix = prefix(examples[idx]);
+  Tensor features;
+  if (!batch.media.empty()) features = encode_all(batch.media);
+  Tensor x_TD = splice(text_.embed(batch.safe_ids), batch.ids, args_.placeholder, features);
+  Tensor hidden_TD = text_.forward(x_TD, batch.packed);
+  return next_token_loss(hidden_TD, batch, all_logits,
+                         [&](const Tensor& rows) { return text_.logits(rows); });
+}
+
+}  // namespace vlm
