@@ -23,6 +23,17 @@ while read -r program; do
   fi
 done < "$build/unit_tests.txt"
 
+# --- what the fuzzers keep
+while read -r target; do
+  echo "== $target corpus"
+  if log=$("$build/bin/${target}_replay" "tests/fuzz/corpus/$target" 2>&1); then
+    passed=$((passed + 1))
+  else
+    printf '%s\n' "$log" | tail -n 40
+    failed=$((failed + 1))
+  fi
+done < "$build/replays.txt"
+
 # --- the program as users meet it
 for script in tests/e2e/*.sh; do
   [ -e "$script" ] || continue

@@ -1,0 +1,17 @@
+# The fuzz targets built as plain programs that read the kept corpus, so that every `make test` replays it. Fuzzing itself, with
+# clang's libFuzzer, is tests/fuzz/run.sh.
+if(VLM_TESTS)
+  file(GLOB fuzz_targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*/*_fuzz.cc)
+  set(replays "")
+  foreach(file IN LISTS fuzz_targets)
+    get_filename_component(name ${file} NAME_WE)
+    get_filename_component(room ${file} DIRECTORY)
+    get_filename_component(room ${room} NAME)
+    string(REPLACE "_fuzz" "" corpus ${name})
+    add_executable(${corpus}_replay ${file} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.cc)
+    target_link_libraries(${corpus}_replay PRIVATE vlm_${room})
+    set_target_properties(${corpus}_replay PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+    string(APPEND replays "${corpus}\n")
+  endforeach()
+  file(WRITE ${CMAKE_BINARY_DIR}/replays.txt "${replays}")
+endif()
