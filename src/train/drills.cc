@@ -12,20 +12,45 @@ namespace vlm {
 namespace {
 
 using data::Descriptor;
+using data::Look;
 using data::Match;
 using data::Object;
 using data::Picture;
 using data::Place;
 using data::Rng;
 using data::Scene;
+using data::Thing;
 using data::Turn;
 
 constexpr size_t kMostFound = 4;  // longer lists are not asked for
 constexpr char kNothing[] = "no";
 
-void append(std::string& text, const std::string& word, const char* between = " ") {
-  if (!word.empty()) text += (text.empty() ? "" : between) + word;
+void append(std::string& text, const std::string& word) {
+  if (!word.empty()) text += (text.empty() ? "" : " ") + word;
 }
+
+// The answer to an exercise, thing by thing.
+class Finding {
+ public:
+  void add(const std::string& name, const Thing& thing) {
+    if (!answer_.empty()) answer_ += ", ";
+    looks_.push_back(
+        {.in_answer = true, .begin = answer_.size(), .end = answer_.size() + name.size(), .things = {thing}});
+    answer_ += name;
+    things_.push_back(thing);
+  }
+  Turn turn(const std::string& wanted) const {
+    Turn turn{"find " + wanted, things_.empty() ? kNothing : answer_, "find", looks_};
+    turn.looks.push_back({.begin = 0, .end = turn.question.size(), .things = things_});
+    if (things_.empty()) turn.looks.push_back({.in_answer = true, .begin = 0, .end = turn.answer.size()});
+    return turn;
+  }
+
+ private:
+  std::string answer_;
+  std::vector<Thing> things_;
+  std::vector<Look> looks_;
+};
 
 std::string name_of(const Descriptor& wanted) {
   std::string text;
@@ -86,20 +111,25 @@ std::optional<Turn> find_objects(const Scene& scene, Rng& rng) {
   for (const Object& candidate : scene.objects)
     if (matcher.match(wanted, candidate) == Match::yes) found.push_back(&candidate);
   std::sort(found.begin(), found.end(), [](auto* a, auto* b) { return a->x < b->x; });
-  std::string answer;
-  for (const Object* each : found) append(answer, name_of(*each), ", ");
-  return Turn{"find " + name, answer.empty() ? kNothing : answer, "find"};
+  Finding finding;
+  for (const Object* each : found)
+    finding.add(name_of(*each), {Thing::Kind::object, each - scene.objects.data()});
+  return finding.turn(name);
 }
 
 std::optional<Turn> find_pictures(const Scene& scene, Rng& rng) {
   const Picture& picture = rng.pick(scene.pictures);
-  std::string wanted, answer;
+  std::string wanted;
+  Finding finding;
+  auto add = [&](const Picture& each) {
+    finding.add(name_of(each), {Thing::Kind::picture, &each - scene.pictures.data()});
+  };
   if (rng.chance(0.5)) {
     int64_t emoji =
         rng.chance(0.6) ? picture.emoji : rng.below(static_cast<int64_t>(data::emoji_table().size()));
     wanted = data::emoji_table()[static_cast<size_t>(emoji)].name;
     for (const Picture& each : scene.pictures)
-      if (each.emoji == emoji) append(answer, name_of(each), ", ");
+      if (each.emoji == emoji) add(each);
   } else {
     std::optional<Place> place = data::place_of(picture.x, picture.y);
     if (!place) return std::nullopt;
@@ -107,10 +137,10 @@ std::optional<Turn> find_pictures(const Scene& scene, Rng& rng) {
     for (const Picture& each : scene.pictures) {
       std::optional<Place> other = data::place_of(each.x, each.y);
       if (!other) return std::nullopt;
-      if (other == place) append(answer, name_of(each), ", ");
+      if (other == place) add(each);
     }
   }
-  return Turn{"find " + wanted, answer.empty() ? kNothing : answer, "find"};
+  return finding.turn(wanted);
 }
 
 }  // namespace

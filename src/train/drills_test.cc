@@ -32,6 +32,25 @@ TEST(Drills, SayAllAboutWhatMatchesFromLeftToRight) {
   EXPECT_TRUE(has_absent);
 }
 
+TEST(Drills, SayWhatEveryPartOfTheAnswerLooksAt) {
+  data::Scene scene;
+  scene.objects = {object(data::Shape::star, data::Hue::red, 0.85, 0.15),
+                   object(data::Shape::circle, data::Hue::red, 0.15, 0.85)};
+  std::map<std::string, data::Turn> turns;
+  data::Rng rng(1);
+  for (int at = 0; at < 40; ++at)
+    for (const data::Turn& turn : drill(scene, rng, 4)) turns[turn.question] = turn;
+  const data::Turn& red = turns.at("find red");
+  ASSERT_EQ(red.looks.size(), 3u);
+  auto part = [&](const data::Look& look) { return red.answer.substr(look.begin, look.end - look.begin); };
+  EXPECT_EQ(part(red.looks[0]), "small red circle bottom left");
+  EXPECT_EQ(red.looks[0].things.at(0).index, 1);
+  EXPECT_EQ(part(red.looks[1]), "small red star top right");
+  EXPECT_EQ(red.looks[1].things.at(0).index, 0);
+  EXPECT_FALSE(red.looks[2].in_answer);
+  EXPECT_EQ(red.looks[2].things.size(), 2u);
+}
+
 TEST(Drills, AskNothingTwiceAndNothingOfAnEmptyScene) {
   data::Rng rng(1);
   EXPECT_TRUE(drill({}, rng, 5).empty());

@@ -33,8 +33,11 @@ class SceneExamples final : public ExampleSource {
       data::Scene scene = data::sample_scene(rng.next(), data_.scene);
       std::vector<data::Turn> turns = data::ask(scene, rng.next(), data_.questions);
       if (turns.empty()) continue;
-      // Behind the questions, which could else be answered from the exercises instead of the picture.
-      for (data::Turn& turn : drill(scene, rng, options_.drills)) turns.push_back(std::move(turn));
+      // Behind the questions, which could else be answered from the exercises instead of the picture. Where
+      // there is little to tell apart, more exercises only repeat each other.
+      auto things = static_cast<int64_t>(scene.objects.size() + scene.pictures.size());
+      int64_t drills = std::min(options_.drills, 2 * things - 1);
+      for (data::Turn& turn : drill(scene, rng, drills)) turns.push_back(std::move(turn));
       Example example = labelled(scene, turns);
       if (options_.longest > 0 && !cut_example(example, options_.longest)) continue;
       return example;
@@ -72,7 +75,12 @@ class SceneExamples final : public ExampleSource {
     }
     request.images.push_back(data::draw(scene, data_.height, data_.width));
     example.prompt = model_->prepare_example(request);
-    if (options_.patch_grid > 0) example.patch_labels = patch_labels(scene, options_.patch_grid);
+    if (options_.patch_grid > 0) {
+      ScenePatches patches = patches_of(scene, options_.patch_grid);
+      example.patch_labels = patches.labels;
+      if (options_.gaze_tokens)
+        example.gazes = gazes_of(example.prompt, *options_.gaze_tokens, turns, patches);
+    }
     return example;
   }
 
@@ -195,6 +203,7 @@ bool cut_example(Example& example, int64_t longest) {
   prompt.ids.resize(end);
   prompt.labels.resize(end);
   if (example.kinds.size() > answers) example.kinds.resize(answers);
+  std::erase_if(example.gazes, [&](const Gaze& gaze) { return gaze.row >= static_cast<int64_t>(end) - 1; });
   return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "system/system.h"
 #include "train/data/dataset.h"
+#include "train/gaze.h"
 
 namespace vlm {
 
@@ -15,6 +16,7 @@ struct Example {
   Prompt prompt;
   std::vector<std::string> kinds;  // of its answers in order, where the source knows them
   Tensor patch_labels;             // int64 [patches, fields], of drawn scenes
+  std::vector<Gaze> gazes;         // of drawn scenes as well
 };
 
 class ExampleSource {
@@ -33,9 +35,10 @@ class ExampleSource {
 
 struct ExampleOptions {
   uint64_t seed = 0;
-  int64_t longest = 0;     // tokens; turns that do not fit are left out; 0: no limit
-  int64_t patch_grid = 0;  // of patch labels; 0: none
-  int64_t drills = 0;      // exercises beside the questions about a scene
+  int64_t longest = 0;                           // tokens; turns that do not fit are left out; 0: no limit
+  int64_t patch_grid = 0;                        // of patch labels; 0: none
+  int64_t drills = 0;                            // exercises beside the questions about a scene
+  std::shared_ptr<const Tokenizer> gaze_tokens;  // the model's, where examples shall say where to look
 };
 
 // Drawn scenes with conversations about them. `model` makes prompts; pairs need none.

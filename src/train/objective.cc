@@ -34,15 +34,29 @@ class BfloatProducts {
   bool enabled_;
 };
 
-// Keeps the last state of the vision tower that a pass computes, [N, S, V], and the connector's, [N, P, D].
-class PictureStates final : public trace::Sink {
+// Keeps the last state of the vision tower that a pass computes, [N, S, V], the connector's, [N, P, D], and
+// the attention of the language model's layers at which looks are trained.
+class PassStates final : public trace::Sink {
  public:
+  explicit PassStates(const std::vector<int64_t>& gaze_layers) {
+    for (int64_t layer : gaze_layers) layers[fmt::format("/{}", layer)];
+  }
   void record(const std::string& name, const Tensor& tensor) override {
     if (name.starts_with("hidden/vision/") && std::isdigit(static_cast<unsigned char>(name.back())))
       tower = tensor;
     if (name == "hidden/connector") connector = tensor;
+    if (name.starts_with(kQuery)) keep(name.substr(kQuery.size()), &LayerAttention::query, tensor);
+    if (name.starts_with(kKey)) keep(name.substr(kKey.size()), &LayerAttention::key, tensor);
   }
   Tensor tower, connector;
+  std::map<std::string, LayerAttention> layers;  // by "/<index>"
+
+ private:
+  static constexpr std::string_view kQuery = "attention/text/query", kKey = "attention/text/key";
+  void keep(const std::string& layer, Tensor LayerAttention::*part, const Tensor& tensor) {
+    auto found = layers.find(layer);
+    if (found != layers.end()) found->second.*part = tensor;
+  }
 };
 
 // Draws the connector's outputs towards the embeddings of the words for what their patches show, so that a
@@ -158,6 +172,10 @@ class AnswerObjective final : public Objective {
       fail(ErrorKind::bad_request, "set patch_loss as well",
            "stage {}: word_loss needs the labels of patches", stage.name);
     if (stage.word_loss > 0) word_loss_.emplace(model);
+    if (stage.attention_loss > 0 && stage.patch_loss <= 0)
+      fail(ErrorKind::bad_request, "set patch_loss as well",
+           "stage {}: attention_loss needs to know what patches show", stage.name);
+    if (stage.attention_loss > 0) options.gaze_tokens = tokenizer_;
     source_ = open_examples(recipe, stage, options, trainable_);
   }
 
@@ -183,7 +201,7 @@ class AnswerObjective final : public Objective {
       prompts.push_back(std::move(example.prompt));
     }
     result.examples = static_cast<int64_t>(prompts.size());
-    PictureStates states;
+    PassStates states(stage_.attention_loss > 0 ? stage_.attention_layers : std::vector<int64_t>());
     LanguageTrainable::Losses losses;
     std::vector<Tensor> patch_logits, connected, patch_labels;
     for (const std::vector<Example>* examples : {&batch.examples, &batch.crowded})
@@ -200,6 +218,8 @@ class AnswerObjective final : public Objective {
         patch_logits.push_back(name_patches(wanted.size(0) / count(batch), states.tower));
         if (word_loss_) connected.push_back(states.connector.flatten(0, 1));
       };
+      if (losses.loss.defined() && stage_.attention_loss > 0)
+        add_gaze_loss(batch.examples, prompts, states, result);
       if (patch_weight_.defined()) look();
       if (!batch.crowded.empty()) {
         std::vector<Prompt> crowded;
@@ -210,7 +230,7 @@ class AnswerObjective final : public Objective {
       if (word_loss_) {
         Tensor words = (*word_loss_)(at::cat(connected), wanted);
         result.word_value = words.item<double>();
-        result.loss = words * stage_.word_loss;
+        add(result.loss, words * stage_.word_loss);
       }
     }
     if (losses.loss.defined()) {
@@ -236,6 +256,29 @@ class AnswerObjective final : public Objective {
   }
 
  private:
+  // Phrases look in the first of the chosen layers, answers in the last one, behind it.
+  void add_gaze_loss(const std::vector<Example>& examples, const std::vector<Prompt>& prompts,
+                     const PassStates& states, PassResult& result) const {
+    std::vector<int64_t> lengths;
+    for (const Prompt& prompt : prompts) lengths.push_back(static_cast<int64_t>(prompt.ids.size()));
+    for (size_t part : {0, 1}) {
+      int64_t layer = part == 0 ? stage_.attention_layers.front() : stage_.attention_layers.back();
+      const LayerAttention& attention = states.layers.at(fmt::format("/{}", layer));
+      if (!attention.query.defined() || !attention.key.defined())
+        fail(ErrorKind::unsupported, "set attention_loss = 0", "stage {}: layer {} shows no attention",
+             stage_.name, layer);
+      std::vector<std::vector<const Gaze*>> gazes(examples.size());
+      for (size_t idx = 0; idx < examples.size(); ++idx)
+        for (const Gaze& gaze : examples[idx].gazes)
+          if (gaze.in_answer == (part == 1)) gazes[idx].push_back(&gaze);
+      GazeLoss loss = gaze_loss(attention, lengths, gazes);
+      if (!loss.loss.defined()) continue;
+      add(result.loss, loss.loss * stage_.attention_loss);
+      result.gaze_mass[part] += loss.mass;
+      result.gazes[part] += loss.count;
+    }
+  }
+
   static void add(Tensor& sum, const Tensor& part) { sum = sum.defined() ? sum + part : part; }
   static int64_t count(const TrainingBatch& batch) {
     return static_cast<int64_t>(batch.examples.size() + batch.crowded.size());

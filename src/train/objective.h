@@ -1,6 +1,7 @@
 // What a stage of training makes smaller: batches of examples, and their loss.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +20,9 @@ struct PassResult {
   double value = 0;        // of the stage's own loss
   double patch_value = 0;  // of naming what patches show, where that is trained as well
   double word_value = 0;   // of the connector's outputs resembling the words for them
+  // Attention on what it should look at, of phrases and of answers, and how many looks there were.
+  std::array<double, 2> gaze_mass = {};
+  std::array<int64_t, 2> gazes = {};
   int64_t tokens = 0, examples = 0;
   std::map<std::string, ExactMatch::Count> kinds;  // answers whose tokens all were the likeliest
   std::vector<double> patch_right;                 // share of patches by field; -1 where there is none

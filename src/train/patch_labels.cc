@@ -35,24 +35,29 @@ bool is_inside(const std::vector<Point>& corners, double x, double y) {
 class Labeller {
  public:
   Labeller(const data::Scene& scene, int64_t grid)
-      : scene_(scene), grid_(grid), labels_(at::zeros({grid * grid, num_fields}, at::kLong)) {}
+      : scene_(scene), grid_(grid), owners_(static_cast<size_t>(grid * grid)) {
+    result_.labels = at::zeros({grid * grid, num_fields}, at::kLong);
+    result_.objects.resize(scene.objects.size());
+    result_.pictures.resize(scene.pictures.size());
+  }
 
-  Tensor run() {
+  ScenePatches run() {
     mark_objects();
-    for (const data::Picture& picture : scene_.pictures) mark_picture(picture);
+    for (size_t idx = 0; idx < scene_.pictures.size(); ++idx)
+      mark_picture(scene_.pictures[idx], result_.pictures[idx]);
     for (const data::Text& text : scene_.texts) mark_text(text);
-    return labels_;
+    for (size_t at = 0; at < owners_.size(); ++at)
+      if (owners_[at]) owners_[at]->all.push_back(static_cast<int64_t>(at));
+    return std::move(result_);
   }
 
  private:
-  int64_t* patch(int64_t row, int64_t column) {
-    return labels_.data_ptr<int64_t>() + (row * grid_ + column) * num_fields;
-  }
-  int64_t* patch_at(double x, double y) {
+  int64_t* labels(int64_t patch) { return result_.labels.data_ptr<int64_t>() + patch * num_fields; }
+  int64_t patch_at(double x, double y) const {
     auto cell = [&](double v) {
       return std::clamp(static_cast<int64_t>(v * static_cast<double>(grid_)), int64_t{0}, grid_ - 1);
     };
-    return patch(cell(y), cell(x));
+    return cell(y) * grid_ + cell(x);
   }
 
   void mark_objects() {
@@ -78,22 +83,25 @@ class Labeller {
         }
         auto most = std::max_element(hits.begin(), hits.end());
         if (most == hits.end() || *most < kSide) continue;
-        mark_object(*objects[static_cast<size_t>(most - hits.begin())], patch(row, column));
+        mark_object(*objects[static_cast<size_t>(most - hits.begin())], row * grid_ + column);
       }
     }
     std::reverse(objects.begin(), objects.end());
     for (const data::Object* object : objects) {
-      int64_t* middle = patch_at(object->x, object->y);
-      mark_object(*object, middle);
-      middle[centre] = 1;
+      int64_t middle = patch_at(object->x, object->y);
+      mark_object(*object, middle).centre = middle;
+      labels(middle)[centre] = 1;
     }
   }
 
-  static void mark_object(const data::Object& object, int64_t* labels) {
+  PatchesOfThing& mark_object(const data::Object& object, int64_t patch) {
+    int64_t* labels = this->labels(patch);
     labels[hue] = 1 + static_cast<int64_t>(object.hue);
     labels[shape] = 1 + static_cast<int64_t>(object.shape);
     labels[size] = object.size ? 1 + static_cast<int64_t>(*object.size) : kUnnamedSize;
     labels[place] = place_class(object.x, object.y);
+    return *(owners_[static_cast<size_t>(patch)] =
+                 &result_.objects[static_cast<size_t>(&object - scene_.objects.data())]);
   }
 
   static int64_t place_class(double x, double y) {
@@ -101,23 +109,24 @@ class Labeller {
     return named ? 1 + static_cast<int64_t>(*named) : 0;
   }
 
-  static void mark_emoji(const data::Picture& picture, int64_t* labels) {
-    labels[emoji] = 1 + picture.emoji;
-    labels[place] = place_class(picture.x, picture.y);
+  void mark_emoji(const data::Picture& picture, int64_t patch, PatchesOfThing& shown) {
+    labels(patch)[emoji] = 1 + picture.emoji;
+    labels(patch)[place] = place_class(picture.x, picture.y);
+    owners_[static_cast<size_t>(patch)] = &shown;
   }
 
-  void mark_picture(const data::Picture& picture) {
+  void mark_picture(const data::Picture& picture, PatchesOfThing& shown) {
     double reach = 0.6 * picture.radius;
     for (int64_t row = 0; row < grid_; ++row) {
       for (int64_t column = 0; column < grid_; ++column) {
         double x = (static_cast<double>(column) + 0.5) / static_cast<double>(grid_) - picture.x;
         double y = (static_cast<double>(row) + 0.5) / static_cast<double>(grid_) - picture.y;
-        if (std::max(std::abs(x), std::abs(y)) < reach) mark_emoji(picture, patch(row, column));
+        if (std::max(std::abs(x), std::abs(y)) < reach) mark_emoji(picture, row * grid_ + column, shown);
       }
     }
-    int64_t* middle = patch_at(picture.x, picture.y);
-    mark_emoji(picture, middle);
-    middle[centre] = 1;
+    shown.centre = patch_at(picture.x, picture.y);
+    mark_emoji(picture, shown.centre, shown);
+    labels(shown.centre)[centre] = 1;
   }
 
   void mark_text(const data::Text& text) {
@@ -126,6 +135,7 @@ class Labeller {
     unit.size_px = 100;
     double whole = std::max(1e-6, ruler.measure(text.text, unit).width);
     double before = 0;
+    std::vector<int64_t>& patches = result_.letters.emplace_back(text.text.size(), -1);
     for (size_t at = 0; at < text.text.size(); ++at) {
       double behind = ruler.measure(text.text.substr(0, at + 1), unit).width;
       double along = ((before + behind) / 2 / whole - 0.5) * text.width;
@@ -133,7 +143,8 @@ class Labeller {
       int64_t letter = letter_class(text.text[at]);
       double x = text.x + along * std::cos(text.rotation), y = text.y + along * std::sin(text.rotation);
       if (letter == 0 || x < 0 || x >= 1 || y < 0 || y >= 1) continue;
-      int64_t* labels = patch_at(x, y);
+      patches[at] = patch_at(x, y);
+      int64_t* labels = this->labels(patches[at]);
       double within = x * static_cast<double>(grid_);
       labels[within - std::floor(within) < 0.5 ? left_letter : right_letter] = letter;
       labels[hue] = 1 + static_cast<int64_t>(text.hue);
@@ -142,7 +153,8 @@ class Labeller {
 
   const data::Scene& scene_;
   int64_t grid_;
-  Tensor labels_;
+  ScenePatches result_;
+  std::vector<PatchesOfThing*> owners_;  // of each patch, what it shows
 };
 
 }  // namespace
@@ -182,22 +194,31 @@ std::vector<std::vector<std::string>> patch_words() {
   return words;
 }
 
-Tensor patch_labels(const data::Scene& scene, int64_t grid) {
+ScenePatches patches_of(const data::Scene& scene, int64_t grid) {
   return Labeller(scene, grid).run();
 }
 
+Tensor patch_labels(const data::Scene& scene, int64_t grid) {
+  return patches_of(scene, grid).labels;
+}
+
 Tensor patch_loss(const Tensor& logits, const Tensor& labels) {
+  // Letters have the most classes and the smallest marks: without more weight they stay behind.
+  constexpr double kLetterWeight = 3;
   Tensor total;
+  double weight = 0;
   int64_t begin = 0, field = 0;
   for (int64_t classes : patch_fields()) {
     Tensor weights = at::ones({classes});
     weights[0] = 0.15;
     Tensor loss = at::cross_entropy_loss(logits.narrow(1, begin, classes),
                                          labels.select(1, field).contiguous(), weights);
-    total = total.defined() ? total + loss : loss;
+    double share = field == left_letter || field == right_letter ? kLetterWeight : 1;
+    total = total.defined() ? total + loss * share : loss * share;
+    weight += share;
     begin += classes, ++field;
   }
-  return total / static_cast<double>(field);
+  return total / weight;
 }
 
 std::vector<double> patch_accuracy(const Tensor& logits, const Tensor& labels) {

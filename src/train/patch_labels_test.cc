@@ -37,13 +37,32 @@ TEST(PatchLabels, TheSmallerOfTwoLiesOnTop) {
   EXPECT_EQ(label(patch_labels(scene, 8), 4, 4, kHue), 1 + static_cast<int64_t>(data::Hue::blue));
 }
 
+TEST(PatchLabels, PatchesBelongToWhatLiesOnTop) {
+  data::Scene scene;
+  data::Object large, small;
+  large.shape = small.shape = data::Shape::square;
+  large.x = large.y = 0.5, large.radius = 0.4;
+  small.x = small.y = 0.56, small.radius = 0.08;
+  scene.objects = {small, large};
+  ScenePatches patches = patches_of(scene, 8);
+  EXPECT_EQ(patches.objects[0].all, (std::vector<int64_t>{4 * 8 + 4}));
+  EXPECT_EQ(patches.objects[0].centre, 4 * 8 + 4);
+  EXPECT_GT(patches.objects[1].all.size(), 12u);
+  for (int64_t patch : patches.objects[1].all) EXPECT_NE(patch, 4 * 8 + 4);
+}
+
 TEST(PatchLabels, LettersLieWhereTheyAreDrawn) {
   data::Scene scene;
   data::Text text;
   text.text = "A7";
   text.font.size_px = 0.4, text.width = 0.5, text.height = 0.3, text.x = text.y = 0.5;
   scene.texts.push_back(text);
-  Tensor labels = patch_labels(scene, 8);
+  ScenePatches patches = patches_of(scene, 8);
+  Tensor labels = patches.labels;
+  ASSERT_EQ(patches.letters.size(), 1u);
+  ASSERT_EQ(patches.letters[0].size(), 2u);
+  EXPECT_LT(patches.letters[0][0], patches.letters[0][1]);
+  EXPECT_EQ(patches.letters[0][0] / 8, patches.letters[0][1] / 8);
   constexpr int64_t kLetterA = 11, kSeven = 8;
   Tensor letters = labels.narrow(1, kLeftLetter, 2);
   EXPECT_EQ((letters > 0).sum().item<int64_t>(), 2);

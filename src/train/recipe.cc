@@ -59,6 +59,18 @@ class Table {
       value.push_back(item.as_string()->get());
     }
   }
+  void read(const char* key, std::vector<int64_t>& value, int64_t low, int64_t high) {
+    const toml::node* node = find(key);
+    if (!node) return;
+    if (!node->is_array()) wrong(where(key), "a list of whole numbers");
+    value.clear();
+    for (const toml::node& item : *node->as_array()) {
+      if (!item.is_integer() || item.as_integer()->get() < low || item.as_integer()->get() > high)
+        wrong(where(key), fmt::format("whole numbers from {} to {}", low, high).c_str());
+      value.push_back(item.as_integer()->get());
+    }
+    if (value.empty()) wrong(where(key), "at least one number");
+  }
   void read(const char* key, std::map<std::string, double>& value) {
     const toml::node* node = find(key);
     if (!node) return;
@@ -183,6 +195,8 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
   table.read("patch_loss", stage.patch_loss, 0, kMost);
   table.read("question_loss", stage.question_loss, 0, kMost);
   table.read("word_loss", stage.word_loss, 0, kMost);
+  table.read("attention_loss", stage.attention_loss, 0, kMost);
+  table.read("attention_layers", stage.attention_layers, 0, 1 << 10);
   table.read("drills", stage.drills, 0, 64);
   table.read("dense_share", stage.dense_share, 0, 100);
   read_lora(table.below("lora"), stage.lora);

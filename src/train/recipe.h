@@ -39,10 +39,12 @@ struct StageRecipe {
   AdamOptions adam;                        // beta1, beta2, epsilon, weight_decay, clip
   double average = 0;                      // > 0: decay of the averaged weights, which are what is saved
   double patch_loss = 0;                   // weight of naming what each patch of a scene shows
-  double question_loss = 0;  // weight of predicting the questions: what they name is in the picture
-  double word_loss = 0;      // weight of the connector's outputs resembling the words for them
-  int64_t drills = 0;        // exercises among the turns about a scene
-  double dense_share = 0;    // crowded scenes, for patch_loss alone, for each example
+  double question_loss = 0;   // weight of predicting the questions: what they name is in the picture
+  double word_loss = 0;       // weight of the connector's outputs resembling the words for them
+  double attention_loss = 0;  // weight of looking at what phrases and answers mean
+  std::vector<int64_t> attention_layers = {1, 2};  // of the language model: where phrases look, and answers
+  int64_t drills = 0;                              // exercises among the turns about a scene
+  double dense_share = 0;                          // crowded scenes, for patch_loss alone, for each example
   LoraOptions lora;
   data::DataOptions data;  // [data.scenes], overridden by [stage.scenes]
 };

@@ -33,11 +33,15 @@ struct Window {
   std::map<std::string, ExactMatch::Count> kinds;
   std::vector<double> patch_right;
   std::vector<int64_t> patch_passes;
+  std::array<double, 2> gaze_mass = {};
+  std::array<int64_t, 2> gazes = {};
   Clock::time_point start = Clock::now();
 
   void add(const PassResult& pass, double share) {
     patch_loss += pass.patch_value * share;
     word_loss += pass.word_value * share;
+    for (size_t part = 0; part < gazes.size(); ++part)
+      gaze_mass[part] += pass.gaze_mass[part], gazes[part] += pass.gazes[part];
     tokens += pass.tokens;
     examples += pass.examples;
     for (const auto& [kind, count] : pass.kinds)
@@ -54,6 +58,14 @@ struct Window {
     match.by_kind = kinds;
     for (const auto& [kind, count] : kinds) match.all.right += count.right, match.all.asked += count.asked;
     return ", right " + match.summary();
+  }
+
+  std::string looks() const {
+    if (gazes[0] + gazes[1] == 0) return "";
+    auto share = [&](size_t part) {
+      return 100 * gaze_mass[part] / static_cast<double>(std::max<int64_t>(gazes[part], 1));
+    };
+    return fmt::format(", looks of phrases {:.0f} %, of answers {:.0f} %", share(0), share(1));
   }
 
   std::string patches() const {
@@ -225,9 +237,9 @@ void Trainer::report(const StageRecipe& stage, double lr) {
                                    static_cast<double>(window_.tokens) / seconds, minutes);
   report_progress({"training " + stage.name, static_cast<double>(step_), static_cast<double>(stage.steps),
                    "steps", detail});
-  log(LogLevel::info, "{} {}/{}: {}, {:.1f} examples/s, lr {:.2e}, norm {:.2f}{}{}", stage.name, step_,
+  log(LogLevel::info, "{} {}/{}: {}, {:.1f} examples/s, lr {:.2e}, norm {:.2f}{}{}{}", stage.name, step_,
       stage.steps, detail, static_cast<double>(window_.examples) / seconds, lr, window_.norm / steps,
-      window_.answers(), window_.patches());
+      window_.answers(), window_.looks(), window_.patches());
   window_ = {};
 }
 

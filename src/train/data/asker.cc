@@ -48,8 +48,48 @@ std::string Asker::full_name(const Object& object) {
 }
 
 Draft Asker::make(const char* kind, AnswerForm form, const std::string& pattern, const Slots& slots,
-                  const std::string& answer, const std::string& key) {
-  return {{question(pattern, slots, form, rng_), answer, kind}, key};
+                  const std::string& answer, const std::string& key, const Sights& sights) {
+  std::vector<FilledSlot> filled;
+  Turn turn{question(pattern, slots, form, rng_, &filled), answer, kind};
+  for (const Sight& sight : sights) {
+    Look look{.things = sight.things, .is_second = sight.is_second, .counts = sight.counts};
+    if (sight.slot.empty()) {
+      look.in_answer = true;
+      look.begin = sight.begin, look.end = std::min(sight.end, answer.size());
+      turn.looks.push_back(look);
+    }
+    for (const FilledSlot& phrase : filled) {
+      if (phrase.slot != sight.slot) continue;
+      look.begin = phrase.begin, look.end = phrase.end;
+      turn.looks.push_back(look);
+    }
+  }
+  return {turn, key};
+}
+
+std::vector<Thing> Asker::all_objects() const {
+  return matching({});
+}
+
+std::vector<Thing> Asker::matching(const Descriptor& descriptor) const {
+  std::vector<Thing> things;
+  for (const Object& each : scene_.objects)
+    if (matcher_.match(descriptor, each) == Match::yes) things.push_back(object(index_of(each)));
+  return things;
+}
+
+std::vector<Thing> Asker::letters_of(int64_t text) const {
+  std::vector<Thing> things;
+  for (size_t at = 0; at < scene_.texts[static_cast<size_t>(text)].text.size(); ++at)
+    things.push_back({Thing::Kind::letter, text, static_cast<int64_t>(at)});
+  return things;
+}
+
+std::vector<Thing> Asker::all_letters() const {
+  std::vector<Thing> things;
+  for (size_t text = 0; text < scene_.texts.size(); ++text)
+    for (const Thing& letter : letters_of(static_cast<int64_t>(text))) things.push_back(letter);
+  return things;
 }
 
 std::optional<std::pair<int64_t, int64_t>> Asker::any_pair() {
@@ -125,7 +165,7 @@ std::optional<Draft> Asker::text_colour() {
         "colour", AnswerForm::word,
         "(What colo(u|)r is the sign?|What is the colo(u|)r of the sign?|Which colo(u|)r does the sign have?|"
         "(Tell me|Name) the colo(u|)r of the sign.|What colo(u|)r is behind the (text|letters)?)",
-        {}, name(*text.panel_hue), "panel");
+        {}, name(*text.panel_hue), "panel", {{"", letters_of(0)}});
   }
   return make(
       "colour", AnswerForm::word,
@@ -133,7 +173,7 @@ std::optional<Draft> Asker::text_colour() {
       "(text|writing|letters)?|In (which|what) colo(u|)r is the text( written|)?|(Tell me|Name) the "
       "colo(u|)r "
       "of the (text|letters).)",
-      {}, name(text.hue), "text colour");
+      {}, name(text.hue), "text colour", {{"", letters_of(0)}});
 }
 
 std::optional<Draft> Asker::colour() {
@@ -152,7 +192,8 @@ std::optional<Draft> Asker::colour() {
       "(the colo(u|)r of {it}|what colo(u|)r {it} is).|Do you know (what|which) colo(u|)r {it} is?|"
       "Which colo(u|)r has {it}?|What's the colo(u|)r of {it}?|What colo(u|)r would you say {it} is?|"
       "How is {it} colo(u|)red?|(Tell me|Say) (what|which) colo(u|)r {it} is.)",
-      {{"it", it->text}}, name(scene_.objects[static_cast<size_t>(index)].hue), "colour " + it->key);
+      {{"it", it->text}}, name(scene_.objects[static_cast<size_t>(index)].hue), "colour " + it->key,
+      sights_of("it", {object(index)}));
 }
 
 std::optional<Draft> Asker::shape() {
@@ -169,7 +210,7 @@ std::optional<Draft> Asker::shape() {
     return make("shape", AnswerForm::word,
                 "((What|Which) shape is {hue}?|What is {hue}?|Which (object|thing) is {hue}?|"
                 "(Name|Tell me) the shape that is {hue}.)",
-                slots, name(object.shape), "shape " + by_hue.key());
+                slots, name(object.shape), "shape " + by_hue.key(), sights_of("hue", {Asker::object(index)}));
   }
   return make(
       "shape", AnswerForm::word,
@@ -180,7 +221,7 @@ std::optional<Draft> Asker::shape() {
       "(I want|I would like|I'd like) to know (the shape of {it}|what {it} is).|What's {it}?|"
       "What's the shape of {it}?|Do you know what shape {it} is?|What form does {it} have?|"
       "(Tell me|Say) what {it} is.|What (do you|would you) call {it}?)",
-      slots, name(object.shape), "shape " + it->key);
+      slots, name(object.shape), "shape " + it->key, sights_of("it", {Asker::object(index)}));
 }
 
 std::optional<Draft> Asker::size() {
@@ -198,7 +239,7 @@ std::optional<Draft> Asker::size() {
       "{it} is)?|(I want|I'd like) to know (the size of {it}|how big {it} is).|How would you describe the "
       "size "
       "of {it}?|What's the size of {it}?|Which size is {it}?)",
-      {{"it", it->text}}, name(*object.size), "size " + it->key);
+      {{"it", it->text}}, name(*object.size), "size " + it->key, sights_of("it", {Asker::object(index)}));
 }
 
 std::optional<Draft> Asker::count() {
@@ -247,7 +288,8 @@ std::optional<Draft> Asker::count() {
       "(Tell me|Give|Name) the number of {them}.|How many {them} (does the (picture|image) (contain|show|"
       "have)|are present)?|(Can|Could) you count the {them}?|(I want|I'd like) to know how many {them} there "
       "are.|How many {them}?|What number of {them} do you see?|Please count the {them}.)",
-      {{"them", noun(descriptor, true)}}, std::to_string(number), "count " + descriptor.key());
+      {{"them", noun(descriptor, true)}}, std::to_string(number), "count " + descriptor.key(),
+      sights_of("them", matching(descriptor), true));
 }
 
 std::optional<Draft> Asker::position() {
@@ -272,13 +314,13 @@ std::optional<Draft> Asker::position() {
           "position", AnswerForm::word,
           "(Is {it} (on|at) the left or (on |)the right?|Is {it} on the left or right( side|)?|"
           "(On which side is {it}|Which side is {it} on), left or right?|Left or right: where is {it}?)",
-          slots, is_first ? "left" : "right", "side " + it->key);
+          slots, is_first ? "left" : "right", "side " + it->key, sights_of("it", {Asker::object(index)}));
     }
     return make(
         "position", AnswerForm::word,
         "(Is {it} (at|in) the top or (at |)the bottom?|Is {it} in the (upper|top) or( the|) (lower|bottom) "
         "half?|Top or bottom: where is {it}?)",
-        slots, is_first ? "top" : "bottom", "height " + it->key);
+        slots, is_first ? "top" : "bottom", "height " + it->key, sights_of("it", {Asker::object(index)}));
   }
   std::optional<Place> place = place_of(object.x, object.y);
   if (!place) return std::nullopt;
@@ -296,7 +338,8 @@ std::optional<Draft> Asker::position() {
     return make("position", AnswerForm::yes_no,
                 "(Is {it} {place}?|Is {it} {place}( of the (picture|image)|)?|Can {it} be found {place}?|"
                 "Do you see {it} {place}?|Is it true that {it} is {place}?)",
-                slots, yes ? "yes" : "no", "place " + name(asked) + it->key);
+                slots, yes ? "yes" : "no", "place " + name(asked) + it->key,
+                sights_of("it", {Asker::object(index)}));
   }
   return make(
       "position", AnswerForm::word,
@@ -306,7 +349,7 @@ std::optional<Draft> Asker::position() {
       "place) of {it}?|(Tell me|Say|Can you tell me) where {it} is.|Where can (I|you) (find|see) {it}?|"
       "Where do you see {it}?|(Name|Give) the (position|location) of {it}.|Where's {it}?|"
       "(I want|I'd like) to know where {it} is.|In which (corner or |)part of the (picture|image) is {it}?)",
-      slots, name(*place), "where " + it->key);
+      slots, name(*place), "where " + it->key, sights_of("it", {Asker::object(index)}));
 }
 
 std::optional<Draft> Asker::text_existence() {
@@ -316,7 +359,7 @@ std::optional<Draft> Asker::text_existence() {
       "(contain|have|"
       "show) (any |)(text|words|letters|writing)?|Can you see (any |)(text|letters|writing)?|Is (something|"
       "anything) written( in the picture| here|)?|Is there anything to read?)",
-      {}, scene_.texts.empty() ? "no" : "yes", "has text");
+      {}, scene_.texts.empty() ? "no" : "yes", "has text", {{"", all_letters()}});
 }
 
 Descriptor Asker::near_descriptor(bool present) {
@@ -376,7 +419,8 @@ std::optional<Draft> Asker::existence() {
         "shown|in the (picture|image))?|Can {a} be seen?|Do you see any {some}?|Is there (at least one|any) "
         "of "
         "the following: {some}?|Would you say there is {a}( in the (picture|image)|)?|Can you find {a}?)",
-        slots, yes ? "yes" : "no", "exists " + descriptor.key());
+        slots, yes ? "yes" : "no", "exists " + descriptor.key(),
+        {{"a", matching(descriptor)}, {"some", matching(descriptor)}, {"", matching(descriptor)}});
   }
   return std::nullopt;
 }

@@ -16,6 +16,15 @@ struct Draft {
   std::string key;  // equal for turns that ask the same
 };
 
+// What a slot's phrase means, or, with the slot "", what the answer tells of.
+struct Sight {
+  std::string slot;
+  std::vector<Thing> things;
+  bool is_second = false, counts = false;
+  size_t begin = 0, end = std::string::npos;  // the part of the answer
+};
+using Sights = std::vector<Sight>;
+
 struct Reference {
   std::string text;  // "the small circle"
   std::string key;
@@ -53,7 +62,21 @@ class Asker {
   int64_t any_object() { return rng_.below(static_cast<int64_t>(scene_.objects.size())); }
   std::optional<std::pair<int64_t, int64_t>> any_pair();
   Draft make(const char* kind, AnswerForm form, const std::string& pattern, const Slots& slots,
-             const std::string& answer, const std::string& key);
+             const std::string& answer, const std::string& key, const Sights& sights = {});
+
+  static Thing object(int64_t index) { return {Thing::Kind::object, index}; }
+  static Thing picture(int64_t index) { return {Thing::Kind::picture, index}; }
+  std::vector<Thing> all_objects() const;
+  std::vector<Thing> all_letters() const;
+  std::vector<Thing> letters_of(int64_t text) const;
+  std::vector<Thing> matching(const Descriptor& descriptor) const;
+  int64_t index_of(const Object& object) const { return &object - scene_.objects.data(); }
+  static Sights sights_of(const std::string& slot, const std::vector<Thing>& things, bool counts = false) {
+    return {{slot, things, false, counts}, {"", things, false, counts}};
+  }
+  static Sights sights_of_pair(int64_t a, int64_t b) {
+    return {{"a", {object(a)}}, {"b", {object(b)}}, {"", {object(a)}}, {"", {object(b)}, true}};
+  }
 
   // What an object has, or what it nearly has.
   Descriptor near_descriptor(bool present);

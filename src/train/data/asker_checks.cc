@@ -32,7 +32,8 @@ std::optional<Draft> Asker::absent() {
                     "(Tell me|Say) where the {it} is.)"
                   : "(What colo(u|)r is the {it}?|What is the colo(u|)r of the {it}?|Where is the {it}?|"
                     "How (big|large) is the {it}?|(Tell me|Name) the colo(u|)r of the {it}.)",
-              {{"it", it}}, "There is no " + it + ".", "absent " + descriptor.key());
+              {{"it", it}}, "There is no " + it + ".", "absent " + descriptor.key(),
+              {{"it", {}}, {"", {}, false, false, 0, 5}});
 }
 
 std::optional<Draft> Asker::check_hue() {
@@ -49,14 +50,14 @@ std::optional<Draft> Asker::check_hue() {
         "colour", AnswerForm::word,
         "(Is {it} {x} or {y}?|Which colo(u|)r is {it}, {x} or {y}?|What colo(u|)r is {it}: {x} or {y}?)",
         {{"it", it->text}, {"x", name(first ? own : wrong)}, {"y", name(first ? wrong : own)}}, name(own),
-        "hue choice " + it->key);
+        "hue choice " + it->key, sights_of("it", {object(index)}));
   }
   bool yes = rng_.chance(0.5);
   return make("colour", AnswerForm::yes_no,
               "(Is {it} {x}?|Is {it} {x}?|Is the colo(u|)r of {it} {x}?|Is it true that {it} is {x}?|"
               "Does {it} have the colo(u|)r {x}?|Would you say that {it} is {x}?)",
               {{"it", it->text}, {"x", spoken(yes ? own : wrong, rng_)}}, yes ? "yes" : "no",
-              "hue check " + it->key);
+              "hue check " + it->key, sights_of("it", {object(index)}));
 }
 
 std::optional<Draft> Asker::check_shape() {
@@ -74,14 +75,14 @@ std::optional<Draft> Asker::check_shape() {
                 {{"it", it->text},
                  {"x", with_article(name(first ? own : wrong))},
                  {"y", with_article(name(first ? wrong : own))}},
-                name(own), "shape choice " + it->key);
+                name(own), "shape choice " + it->key, sights_of("it", {object(index)}));
   }
   bool yes = rng_.chance(0.5);
   return make("shape", AnswerForm::yes_no,
               "(Is {it} {x}?|Is {it} {x}?|Is it true that {it} is {x}?|Is the shape of {it} {x}?|"
               "Would you say that {it} is {x}?)",
               {{"it", it->text}, {"x", with_article(spoken(yes ? own : wrong, false, rng_))}},
-              yes ? "yes" : "no", "shape check " + it->key);
+              yes ? "yes" : "no", "shape check " + it->key, sights_of("it", {object(index)}));
 }
 
 std::optional<Draft> Asker::check_count() {
@@ -104,7 +105,8 @@ std::optional<Draft> Asker::check_count() {
               "({are} there exactly {n} {them}?|Do you see exactly {n} {them}?|Does the (picture|image) "
               "(show|have|contain) "
               "exactly {n} {them}?|Can you count {n} {them}, not more and not fewer?)",
-              slots, yes ? "yes" : "no", "count check " + descriptor.key());
+              slots, yes ? "yes" : "no", "count check " + descriptor.key(),
+              sights_of("them", matching(descriptor), true));
 }
 
 std::optional<Draft> Asker::count_kinds() {
@@ -121,7 +123,8 @@ std::optional<Draft> Asker::count_kinds() {
             "objects) have?|In how many different colo(u|)rs are the (shapes|objects)?)"
           : "(How many different shapes are there?|How many kinds of shapes (are there|do you see)?|"
             "How many (different|distinct) shapes do you see?)",
-      {}, std::to_string(kinds.size()), hues ? "kinds of hue" : "kinds of shape");
+      {}, std::to_string(kinds.size()), hues ? "kinds of hue" : "kinds of shape",
+      {{"", all_objects(), false, true}});
 }
 
 std::optional<Draft> Asker::thing_at_place() {
@@ -137,7 +140,8 @@ std::optional<Draft> Asker::thing_at_place() {
       "(What is {place}?|What is {place}?|(What|Which shape|Which object) (do you see|can you see) {place}?|"
       "(Tell me|Say|Name) what is {place}.|Which (object|shape|thing) is {place}?|What's {place}?|"
       "What (can be|is) (seen|shown|found) {place}?)",
-      {{"place", spoken(*place, rng_)}}, full_name(object), "at place " + name(*place));
+      {{"place", spoken(*place, rng_)}}, full_name(object), "at place " + name(*place),
+      sights_of("place", {Asker::object(index_of(object))}));
 }
 
 std::optional<Draft> Asker::arrow_direction() {
@@ -156,7 +160,7 @@ std::optional<Draft> Asker::arrow_direction() {
                 "right, up or "
                 "down?)",
                 {{"it", it->text}}, directions[static_cast<size_t>((quarters % 4 + 4) % 4)],
-                "direction " + it->key);
+                "direction " + it->key, sights_of("it", {Asker::object(static_cast<int64_t>(index))}));
   }
   return std::nullopt;
 }

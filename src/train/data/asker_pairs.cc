@@ -47,7 +47,8 @@ std::optional<Draft> Asker::relation_yes_no(int64_t a, int64_t b) {
       "(Is {a} {of} {b}?|Is {a} {of} {b}?|Is it true that {a} is {of} {b}?|Is {a} (located|placed) {of} {b}?|"
       "Can you see {a} {of} {b}?|Would you say {a} is {of} {b}?)",
       slots, distance > 0 ? "yes" : "no",
-      "is " + first->key + " " + std::to_string(static_cast<int>(side)) + " " + second->key);
+      "is " + first->key + " " + std::to_string(static_cast<int>(side)) + " " + second->key,
+      sights_of_pair(a, b));
 }
 
 std::optional<Draft> Asker::relation_where(int64_t a, int64_t b) {
@@ -70,7 +71,7 @@ std::optional<Draft> Asker::relation_where(int64_t a, int64_t b) {
       "above or below {b}?|(On which side|In which direction) of {b} is {a}?|Seen from {b}, where is {a}?|"
       "Where is {a}, seen from {b}?)",
       {{"a", first->text}, {"b", second->text}}, relation_names[static_cast<size_t>(side)],
-      "from " + first->key + " " + second->key);
+      "from " + first->key + " " + second->key, sights_of_pair(a, b));
 }
 
 std::optional<Draft> Asker::relation_what(int64_t b) {
@@ -91,25 +92,26 @@ std::optional<Draft> Asker::relation_what(int64_t b) {
                  {"thing", thing(false)},
                  {"of", expand(relation_patterns[static_cast<size_t>(side)], {}, rng_)}};
   std::string key = std::to_string(static_cast<int>(side)) + " " + second->key;
+  Sights sights = {{"b", {object(b)}}, {"", {object(index_of(*found))}}, {"", {object(b)}, true}};
   double form = rng_.uniform();
   if (form < 0.3) {
     return make(
         "relation", AnswerForm::word,
         "(What colo(u|)r is the {thing} (that is |){of} {b}?|What is the colo(u|)r of the {thing} {of} {b}?|"
         "(Tell me|Name) the colo(u|)r of the {thing} {of} {b}.)",
-        slots, name(found->hue), "colour of " + key);
+        slots, name(found->hue), "colour of " + key, sights);
   }
   if (form < 0.6) {
     return make("relation", AnswerForm::word,
                 "((What|Which) shape is {of} {b}?|What is the shape of the {thing} {of} {b}?|"
                 "What shape is the {thing} (that is |){of} {b}?|(Tell me|Name) the shape {of} {b}.)",
-                slots, name(found->shape), "shape of " + key);
+                slots, name(found->shape), "shape of " + key, sights);
   }
   return make("relation", AnswerForm::sentence,
               "(What is {of} {b}?|What is {of} {b}?|What (do you see|can you see) {of} {b}?|Which "
               "(object|thing) is {of} "
               "{b}?|(Tell me|Say|Name) what is {of} {b}.|What lies {of} {b}?|What's {of} {b}?)",
-              slots, full_name(*found), "what " + key);
+              slots, full_name(*found), "what " + key, sights);
 }
 
 std::optional<Draft> Asker::relation() {
@@ -137,7 +139,8 @@ std::optional<Draft> Asker::compare_sizes(int64_t a, int64_t b) {
                 {{"a", first->text},
                  {"b", second->text},
                  {"more", expand(ask_larger ? "(bigger|larger)" : "smaller", {}, rng_)}},
-                larger == ask_larger ? "yes" : "no", "larger " + first->key + " " + second->key);
+                larger == ask_larger ? "yes" : "no", "larger " + first->key + " " + second->key,
+                sights_of_pair(a, b));
   }
   Allowed allowed = {.size = false, .place = false, .extremes = false, .plain_names = true};
   std::optional<Reference> first = refer(a, allowed), second = refer(b, allowed);
@@ -154,7 +157,7 @@ std::optional<Draft> Asker::compare_sizes(int64_t a, int64_t b) {
                {"b", second->text},
                {"more", expand(ask_larger ? "(bigger|larger)" : "smaller", {}, rng_)}},
               larger == ask_larger ? first->text : second->text,
-              "which larger " + first->key + " " + second->key);
+              "which larger " + first->key + " " + second->key, sights_of_pair(a, b));
 }
 
 std::optional<Draft> Asker::compare_counts() {
@@ -175,13 +178,15 @@ std::optional<Draft> Asker::compare_counts() {
   bool a_wins = (*count_a > *count_b) == more;
   Slots slots = {{"a", noun(a, true)}, {"b", noun(b, true)}, {"more", more ? "more" : "fewer"}};
   std::string key = "more " + a.key() + " " + b.key();
+  std::vector<Thing> of_a = matching(a), of_b = matching(b);
+  Sights sights = {{"a", of_a, false, true}, {"b", of_b, false, true}, {"", of_a}, {"", of_b, true}};
   if (rng_.chance(0.6)) {
     return make(
         "comparison", AnswerForm::yes_no,
         "(Are there {more} {a} than {b}?|Are there {more} {a} than {b}?|Do you see {more} {a} than {b}?|"
         "Does the (picture|image) (have|contain|show) {more} {a} than {b}?|Is the number of {a} " +
             std::string(more ? "(larger|greater|higher)" : "(smaller|lower)") + " than the number of {b}?)",
-        slots, a_wins ? "yes" : "no", key);
+        slots, a_wins ? "yes" : "no", key, sights);
   }
   if (!by_hue) return std::nullopt;
   slots["a"] = name(one.hue);
@@ -190,7 +195,7 @@ std::optional<Draft> Asker::compare_counts() {
               "(Are there {more} {a} or {b} (objects|shapes|things)?|Which colo(u|)r has {more} "
               "(objects|shapes), {a} or {b}?|"
               "What are there {more} of, {a} or {b} (objects|shapes|things)?)",
-              slots, name(a_wins ? one.hue : other.hue), key);
+              slots, name(a_wins ? one.hue : other.hue), key, sights);
 }
 
 std::optional<Draft> Asker::compare_attribute(int64_t a, int64_t b) {
@@ -210,7 +215,7 @@ std::optional<Draft> Asker::compare_attribute(int64_t a, int64_t b) {
       {{"a", first->text},
        {"b", second->text},
        {"what", by_hue ? expand("colo(u|)r", {}, rng_) : std::string("shape")}},
-      same ? "yes" : "no", "same " + first->key + " " + second->key);
+      same ? "yes" : "no", "same " + first->key + " " + second->key, sights_of_pair(a, b));
 }
 
 std::optional<Draft> Asker::name_extreme() {
@@ -228,7 +233,7 @@ std::optional<Draft> Asker::name_extreme() {
               "(Which( one|) is the {it}?|Which is the {it}?|Name the {it}.|Describe the {it}.|"
               "(Tell me|Say) which is the {it}.)",
               {{"it", it}}, full_name(scene_.objects[static_cast<size_t>(*index)]),
-              "name extreme " + std::to_string(static_cast<int>(extreme)));
+              "name extreme " + std::to_string(static_cast<int>(extreme)), sights_of("it", {object(*index)}));
 }
 
 std::optional<Draft> Asker::comparison() {

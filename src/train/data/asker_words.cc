@@ -23,10 +23,12 @@ std::string nearly(const std::string& text, Rng& rng) {
   return result;
 }
 
-std::string joined(const std::vector<std::string>& parts) {
+// `begins`: where the parts begin.
+std::string joined(const std::vector<std::string>& parts, std::vector<size_t>* begins = nullptr) {
   std::string result;
   for (size_t i = 0; i < parts.size(); ++i) {
     if (i > 0) result += i + 1 == parts.size() ? " and " : ", ";
+    if (begins) begins->push_back(result.size());
     result += parts[i];
   }
   return result;
@@ -70,6 +72,11 @@ std::optional<Draft> Asker::reading() {
   size_t index = static_cast<size_t>(rng_.below(static_cast<int64_t>(scene_.texts.size())));
   const Text& text = scene_.texts[index];
   bool alone = scene_.texts.size() == 1;
+  Sights sights;
+  for (const Thing& letter : letters_of(static_cast<int64_t>(index))) {
+    auto at = static_cast<size_t>(letter.letter);
+    sights.push_back({"", {letter}, false, false, at, at + 1});
+  }
   // Twice, in different words: reading is the hardest, and the picture is there anyway.
   std::string key = std::to_string(index) + (rng_.chance(0.5) ? "a" : "b");
   if (alone && rng_.chance(0.15)) {
@@ -77,7 +84,7 @@ std::optional<Draft> Asker::reading() {
     return make("reading", AnswerForm::yes_no,
                 "((Does it say|Is it|Is the text|Does the text say|Does the picture say) \"{word}\"?|"
                 "Is \"{word}\" written( here| in the picture|)?|(Do|Can) you (see|read) \"{word}\"?)",
-                {{"word", asked}}, asked == text.text ? "yes" : "no", "says");
+                {{"word", asked}}, asked == text.text ? "yes" : "no", "says", {{"", letters_of(0)}});
   }
   if (!alone) {
     return make(
@@ -88,7 +95,7 @@ std::optional<Draft> Asker::reading() {
             : "(What is the (bottom|lower|second) (word|text|line)?|What does the (bottom|lower|second) "
               "(text|line) say?|Read the (bottom|lower|second) (line|text).|What is written (at the bottom|"
               "below)?)",
-        {}, text.text, "read " + key);
+        {}, text.text, "read " + key, sights);
   }
   std::string pattern =
       "(What does (the text|it|the (picture|image)) say?|What is written( here| in the (picture|image)| "
@@ -113,7 +120,7 @@ std::optional<Draft> Asker::reading() {
         "What is the word?|(Tell me|Name) the word.|What word can you (see|read)?|Which letters do you see?|"
         "What are the letters?)";
   }
-  return make("reading", AnswerForm::text, pattern, {}, text.text, "read " + key);
+  return make("reading", AnswerForm::text, pattern, {}, text.text, "read " + key, sights);
 }
 
 std::optional<Draft> Asker::caption() {
@@ -146,15 +153,21 @@ std::optional<Draft> Asker::caption() {
   }
   if (detailed && !complete) return std::nullopt;
   std::vector<std::string> parts;
-  for (const Object* object : order) {
-    std::string text = name(object->hue) + " " + name(object->shape);
-    if (detailed) text = name(*object->size) + " " + text;
+  for (const Object* each : order) {
+    std::string text = name(each->hue) + " " + name(each->shape);
+    if (detailed) text = name(*each->size) + " " + text;
     text = with_article(text);
-    if (detailed) text += " " + phrase(*place_of(object->x, object->y));
+    if (detailed) text += " " + phrase(*place_of(each->x, each->y));
     parts.push_back(text);
   }
-  return make("caption", AnswerForm::sentence, detailed ? caption_pattern : list_pattern, {},
-              sentence(joined(parts)), detailed ? "caption" : "list");
+  std::vector<size_t> begins;
+  std::string answer = sentence(joined(parts, &begins));
+  Sights sights;
+  for (size_t i = 0; i < order.size(); ++i)
+    sights.push_back(
+        {"", {object(index_of(*order[i]))}, false, false, begins[i], begins[i] + parts[i].size()});
+  return make("caption", AnswerForm::sentence, detailed ? caption_pattern : list_pattern, {}, answer,
+              detailed ? "caption" : "list", sights);
 }
 
 std::optional<Draft> Asker::emoji() {
@@ -163,6 +176,7 @@ std::optional<Draft> Asker::emoji() {
   const Picture& picture = scene_.pictures[index];
   const std::vector<Emoji>& table = emoji_table();
   std::string own = table[static_cast<size_t>(picture.emoji)].name;
+  std::vector<Thing> it = {Asker::picture(static_cast<int64_t>(index))};
   bool alone = scene_.pictures.size() == 1;
   double form = rng_.uniform();
   if (form < 0.25) {
@@ -176,7 +190,8 @@ std::optional<Draft> Asker::emoji() {
                 "(show|contain) {a}?"
                 "|Is {a} (shown|visible)?" +
                     std::string(alone ? "|Is (this|it) {a}?)" : ")"),
-                {{"a", some_emoji(asked)}}, yes ? "yes" : "no", "is there");
+                {{"a", some_emoji(asked)}}, yes ? "yes" : "no", "is there",
+                sights_of("a", yes ? it : std::vector<Thing>()));
   }
   if (alone) {
     if (form < 0.4) {
@@ -185,11 +200,11 @@ std::optional<Draft> Asker::emoji() {
       bool first = rng_.chance(0.5);
       return make("object", AnswerForm::word, "(Is (this|it) {a} or {b}?|Which is it, {a} or {b}?)",
                   {{"a", some_emoji(first ? own : other)}, {"b", some_emoji(first ? other : own)}}, own,
-                  "either " + other);
+                  "either " + other, {{"", it}});
     }
     if (form < 0.48) {
       return make("caption", AnswerForm::sentence, caption_pattern, {},
-                  sentence("a picture of " + some_emoji(own)), "caption");
+                  sentence("a picture of " + some_emoji(own)), "caption", {{"", it}});
     }
     return make(
         "object", AnswerForm::word,
@@ -197,14 +212,17 @@ std::optional<Draft> Asker::emoji() {
         "the "
         "(object|thing).|What (object|thing) (is this|is shown|do you see)?|What do you see( here|)?|"
         "(Tell me|Say) what (this|it) is.|What's (this|that)?|What is shown( here|)?|Identify the object.)",
-        {}, own, "what");
+        {}, own, "what", {{"", it}});
   }
   if (form < 0.5) {
+    std::vector<Thing> all_pictures;
+    for (size_t i = 0; i < scene_.pictures.size(); ++i)
+      all_pictures.push_back(Asker::picture(static_cast<int64_t>(i)));
     return make(
         "count", AnswerForm::number,
         "(How many (things|objects|pictures|icons) (are there|do you see|are in the picture)?|Count the "
         "(objects|things|icons).)",
-        {}, std::to_string(scene_.pictures.size()), "count emoji");
+        {}, std::to_string(scene_.pictures.size()), "count emoji", {{"", all_pictures, false, true}});
   }
   std::optional<Place> place = place_of(picture.x, picture.y);
   if (!place) return std::nullopt;
@@ -213,7 +231,7 @@ std::optional<Draft> Asker::emoji() {
                 "(Where is the {it}?|Where (do you see|can you see) the {it}?|In (which|what) part of the "
                 "(picture|image) "
                 "is the {it}?|What is the position of the {it}?|(Tell me|Say) where the {it} is.)",
-                {{"it", own}}, name(*place), "where " + own);
+                {{"it", own}}, name(*place), "where " + own, sights_of("it", it));
   }
   for (const Picture& other : scene_.pictures) {
     std::optional<Place> theirs = place_of(other.x, other.y);
@@ -222,7 +240,7 @@ std::optional<Draft> Asker::emoji() {
   return make("object", AnswerForm::word,
               "(What is {place}?|What (do you see|can you see) {place}?|(Tell me|Say|Name) what is {place}.|"
               "Which (object|thing) is {place}?|What's {place}?)",
-              {{"place", spoken(*place, rng_)}}, own, "at " + name(*place));
+              {{"place", spoken(*place, rng_)}}, own, "at " + name(*place), sights_of("place", it));
 }
 
 std::optional<Draft> Asker::chat() {

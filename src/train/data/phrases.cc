@@ -25,7 +25,7 @@ std::string choose(std::string_view pattern, size_t& at, Rng& rng) {
   return rng.pick(alternatives);
 }
 
-std::string fill(const std::string& text, const Slots& slots) {
+std::string fill(const std::string& text, const Slots& slots, std::vector<FilledSlot>* filled = nullptr) {
   std::string result;
   for (size_t at = 0; at < text.size(); ++at) {
     if (text[at] != '{') {
@@ -35,6 +35,7 @@ std::string fill(const std::string& text, const Slots& slots) {
     size_t end = text.find('}', at);
     auto slot = slots.find(text.substr(at + 1, end - at - 1));
     VLM_CHECK(end != std::string::npos && slot != slots.end(), "slot in pattern {}", text);
+    if (filled) filled->push_back({slot->first, result.size(), result.size() + slot->second.size()});
     result += slot->second;
     at = end;
   }
@@ -69,7 +70,8 @@ std::string expand(const std::string& pattern, const Slots& slots, Rng& rng) {
   return fill(choose(pattern, at, rng), slots);
 }
 
-std::string question(const std::string& pattern, const Slots& slots, AnswerForm form, Rng& rng) {
+std::string question(const std::string& pattern, const Slots& slots, AnswerForm form, Rng& rng,
+                     std::vector<FilledSlot>* filled) {
   size_t at = 0;
   std::string text = choose(pattern, at, rng);
   if (rng.chance(0.08)) {
@@ -94,7 +96,7 @@ std::string question(const std::string& pattern, const Slots& slots, AnswerForm 
     text.pop_back();  // the question mark or the full stop
   }
   if (rng.chance(0.12)) to_lower(text);
-  return fill(text, slots);
+  return fill(text, slots, filled);
 }
 
 }  // namespace vlm::data

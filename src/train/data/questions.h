@@ -10,12 +10,32 @@
 
 namespace vlm::data {
 
+// Something that a turn speaks of: an object, an emoji, or a letter of a text of the scene, by its index.
+struct Thing {
+  enum class Kind { object, picture, letter };
+  Kind kind = Kind::object;
+  int64_t index = 0;
+  int64_t letter = 0;  // of text `index`
+  bool operator==(const Thing&) const = default;
+};
+
+// Where a reader of the picture looks: at the end of a phrase of the question, or all along a part of the
+// answer.
+struct Look {
+  bool in_answer = false;
+  size_t begin = 0, end = 0;  // characters of the question, or of the answer
+  std::vector<Thing> things;  // none: what the phrase names is not there
+  bool is_second = false;     // the other one of a pair, at which one looks at the same time
+  bool counts = false;  // every one once, and once at nothing: what is seen then tells how many there are
+};
+
 // colour, shape, size, count, position, relation, existence, comparison, reading, caption, object (emoji),
 // chat
 struct Turn {
   std::string question;
   std::string answer;
   std::string kind;
+  std::vector<Look> looks = {};
 };
 
 struct QuestionOptions {

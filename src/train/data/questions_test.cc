@@ -184,6 +184,47 @@ TEST(Questions, TextsAreWellFormed) {
   }
 }
 
+TEST(Questions, LooksAreAtWhatTurnsSpeakOf) {
+  std::map<std::string, int64_t> checked;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    Scene scene = sample_scene(seed);
+    for (const Turn& turn : ask(scene, seed, {})) {
+      for (const Look& look : turn.looks) {
+        const std::string& text = look.in_answer ? turn.answer : turn.question;
+        ASSERT_LT(look.begin, look.end) << turn.question;
+        ASSERT_LE(look.end, text.size()) << turn.question;
+        std::string part = text.substr(look.begin, look.end - look.begin);
+        for (const Thing& thing : look.things) {
+          auto index = static_cast<size_t>(thing.index);
+          if (thing.kind == Thing::Kind::letter) {
+            const std::string& written = scene.texts.at(index).text;
+            ASSERT_LT(static_cast<size_t>(thing.letter), written.size());
+            if (turn.kind != "reading" || turn.answer == "yes" || turn.answer == "no") continue;
+            EXPECT_EQ(part, written.substr(static_cast<size_t>(thing.letter), 1)) << turn.question;
+          } else if (thing.kind == Thing::Kind::object) {
+            const Object& object = scene.objects.at(index);
+            Reading words = read(part);
+            if (!words.hues.empty() && !look.in_answer) {
+              EXPECT_TRUE(words.hues.contains(name(object.hue))) << part;
+            }
+            if (turn.kind == "colour" && look.in_answer && turn.answer != "yes" && turn.answer != "no") {
+              EXPECT_EQ(turn.answer, name(object.hue)) << turn.question;
+            }
+          } else {
+            ASSERT_LT(index, scene.pictures.size());
+          }
+          ++checked[turn.kind];
+        }
+        if (look.things.empty() && turn.kind == "existence") {
+          EXPECT_TRUE(turn.answer == "no" || turn.answer.starts_with("There is no")) << turn.question;
+        }
+      }
+    }
+  }
+  for (const char* kind : {"colour", "count", "position", "relation", "comparison", "reading", "caption"})
+    EXPECT_GT(checked[kind], 20) << kind;
+}
+
 TEST(Questions, ReadingAnswersAreWhatIsWritten) {
   SceneOptions options;
   options.text_share = 1;
