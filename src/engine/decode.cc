@@ -78,6 +78,10 @@ void keep_common_prefix(Memory& memory, const Prompt& prompt) {
   }
   size_t common = 0;
   while (common < limit && common < memory.ids.size() && memory.ids[common] == prompt.ids[common]) ++common;
+  // What sees a whole prefix depends on all of it.
+  size_t prefix = static_cast<size_t>(prompt.prefix);
+  if (memory.prefix != prompt.prefix || common < std::min(prefix, limit)) common = 0;
+  memory.prefix = prompt.prefix;
   memory.ids.resize(common);
   memory.media = prompt.media;
   memory.sequence.cache.truncate(static_cast<int64_t>(common));

@@ -18,6 +18,7 @@ struct Memory {
   Sequence sequence;
   std::vector<int64_t> ids;       // whose keys and values lie in the cache
   std::vector<MediaInput> media;  // of those ids
+  int64_t prefix = 0;             // Prompt::prefix of those ids
 };
 
 struct DecodeTimes {  // seconds

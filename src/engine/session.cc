@@ -47,7 +47,8 @@ std::span<const int64_t> Session::rule_ids(const Prompt& prompt) const {
 ParsedAnswer Session::read(const Answer& answer, const Request& request) const {
   const auto* reader = as<AnswerReader>(*loaded_->model);
   if (!reader) return {answer.text, {}, {}};
-  return reader->read_answer(loaded_->checkpoint.tokenizer.tokenizer->decode(answer.ids, false), request);
+  const Tokenizer& tokenizer = *loaded_->checkpoint.tokenizer.tokenizer;
+  return reader->read_answer(reader->readable_text(tokenizer, answer.ids, request), request);
 }
 
 void Session::forget() {

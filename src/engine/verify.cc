@@ -140,9 +140,11 @@ void run_generate(const ReferenceCase& reference, const LoadedModel& loaded, con
 
   std::vector<int64_t> ends = generator.eos_ids();
   if (!ids.empty() && std::find(ends.begin(), ends.end(), ids.back()) != ends.end()) ids.pop_back();
-  std::string text = loaded.checkpoint.tokens().decode(ids, /*skip_special_tokens=*/false);
+  const Tokenizer& tokenizer = loaded.checkpoint.tokens();
+  std::string text = tokenizer.decode(ids, /*skip_special_tokens=*/false);
   ParsedAnswer answer{text, {}, {}};
   if (const auto* reader = as<AnswerReader>(*loaded.model)) {
+    text = reader->readable_text(tokenizer, ids, reference.request);
     answer = reader->read_answer(text, reference.request);
     record_answer(reference, answer, computed);
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "nn/linear.h"
+#include "nn/norm.h"
 #include "ops/activation.h"
 
 namespace vlm::nn {
@@ -10,6 +11,7 @@ struct MlpNames {
   const char* up = "fc1";
   const char* down = "fc2";
   const char* gate = nullptr;
+  const char* norm = nullptr;  // a LayerNorm in front of `down`; null: none
 };
 inline constexpr MlpNames kLlamaMlp{"up_proj", "down_proj", "gate_proj"};
 inline constexpr MlpNames kMixtralExpert{"w3", "w2", "w1"};
@@ -17,12 +19,14 @@ inline constexpr MlpNames kMixtralExpert{"w3", "w2", "w1"};
 class Mlp {
  public:
   Mlp() = default;
-  Mlp(const Weights& w, int64_t width, int64_t inner, Act act, Bias bias, MlpNames names = {});
+  Mlp(const Weights& w, int64_t width, int64_t inner, Act act, Bias bias, MlpNames names = {},
+      double norm_eps = 1e-5);
   Tensor operator()(const Tensor& x) const;
 
  private:
   Act act_ = Act::identity;
   Linear up_, down_, gate_;
+  Norm norm_;
 };
 
 }  // namespace vlm::nn

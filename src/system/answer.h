@@ -4,11 +4,13 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "media/draw.h"
 #include "system/request.h"
+#include "text/tokenizer.h"
 
 namespace vlm {
 
@@ -39,7 +41,12 @@ struct ParsedAnswer {
 class AnswerReader {
  public:
   virtual ~AnswerReader() = default;
-  // `text`: the answer with its special tokens.
+  // What the notation is read from: the answer's tokens as text, special ones included, without the end
+  // token. Systems whose own post-processing reads the prompt as well put it in front.
+  virtual std::string readable_text(const Tokenizer& tokenizer, std::span<const int64_t> ids,
+                                    const Request&) const {
+    return tokenizer.decode(ids, /*skip_special_tokens=*/false);
+  }
   virtual ParsedAnswer read_answer(const std::string& text, const Request& request) const = 0;
 };
 

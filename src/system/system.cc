@@ -22,6 +22,7 @@ std::vector<Rename> layout_of(const System& system, const TensorSource& source) 
 }
 
 LoadedModel bind_to(Checkpoint checkpoint, const System& system, const WeightsOptions& options) {
+  if (system.complete) system.complete(checkpoint);
   LoadedModel loaded;
   loaded.system = &system;
   auto weights = std::make_shared<Weights>(checkpoint.source, options, layout_of(system, *checkpoint.source));

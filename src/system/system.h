@@ -43,6 +43,7 @@ struct Prompt {
   std::vector<MediaInput> media;  // in the order of their placeholders
   std::vector<int64_t>
       labels;  // training: the id to predict at every position, kIgnore where no loss is taken
+  int64_t prefix = 0;  // ids at the beginning that all see each other (prefix-LM)
 };
 constexpr int64_t kIgnore = -100;
 
@@ -151,6 +152,8 @@ struct System {
   // Layouts other than the names the code asks for; the first whose `to` prefixes occur in the checkpoint is
   // used.
   std::vector<std::vector<Rename>> layouts = {};
+  // Adds to a checkpoint what the system's own code adds when it starts: tokens that the files leave out.
+  void (*complete)(Checkpoint& checkpoint) = nullptr;
 };
 
 const std::vector<System>& all_systems();               // models/all.cc
