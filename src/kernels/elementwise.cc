@@ -22,6 +22,10 @@ template <Function kFunction>
 HWY_INLINE VFloat Evaluate(VFloat x) {
   const DFloat d;
   if constexpr (kFunction == Function::relu) return hn::Max(x, hn::Zero(d));
+  if constexpr (kFunction == Function::relu_squared) {
+    VFloat positive = hn::Max(x, hn::Zero(d));
+    return hn::Mul(positive, positive);
+  }
   if constexpr (kFunction == Function::silu) return hn::Mul(x, Sigmoid(d, x));
   if constexpr (kFunction == Function::tanh) return Tanh(d, x);
   if constexpr (kFunction == Function::gelu_quick)
@@ -62,6 +66,8 @@ void ApplyRow(Function function, const float* x, const float* factor, float* y, 
       return Row<Function::identity>(x, factor, y, width);
     case Function::relu:
       return Row<Function::relu>(x, factor, y, width);
+    case Function::relu_squared:
+      return Row<Function::relu_squared>(x, factor, y, width);
     case Function::silu:
       return Row<Function::silu>(x, factor, y, width);
     case Function::tanh:

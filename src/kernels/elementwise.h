@@ -5,7 +5,7 @@
 
 namespace vlm::kernels {
 
-enum class Function { identity, relu, silu, tanh, gelu_erf, gelu_tanh, gelu_quick };
+enum class Function { identity, relu, relu_squared, silu, tanh, gelu_erf, gelu_tanh, gelu_quick };
 
 // y = function(x), times `factor` where it is not null. `rows` rows of `width`; y has no gaps, rows of x and
 // of factor are their strides apart. Within 4e-7 * max(1, |x|) (times the factor).

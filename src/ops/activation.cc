@@ -12,10 +12,11 @@ Act act_from(const std::string& word, const std::string& key) {
   if (word == "quick_gelu") return Act::gelu_quick;
   if (word == "silu" || word == "swish") return Act::silu;
   if (word == "relu") return Act::relu;
+  if (word == "relu2") return Act::relu_squared;
   if (word == "tanh") return Act::tanh;
   if (word == "linear" || word == "identity") return Act::identity;
   fail(ErrorKind::unsupported,
-       "known: gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, relu, tanh, linear",
+       "known: gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, relu, relu2, tanh, linear",
        "{} = \"{}\" is not implemented", key, word);
 }
 
@@ -30,6 +31,8 @@ Tensor activate_plain(const Tensor& x, Act act) {
       return x;
     case Act::relu:
       return at::relu(x);
+    case Act::relu_squared:
+      return at::relu(x).square();
     case Act::silu:
       return at::silu(x);
     case Act::tanh:
@@ -50,6 +53,8 @@ kernels::Function function_of(Act act) {
       return kernels::Function::identity;
     case Act::relu:
       return kernels::Function::relu;
+    case Act::relu_squared:
+      return kernels::Function::relu_squared;
     case Act::silu:
       return kernels::Function::silu;
     case Act::tanh:

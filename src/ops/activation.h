@@ -6,10 +6,10 @@
 
 namespace vlm {
 
-enum class Act { identity, relu, silu, tanh, gelu_erf, gelu_tanh, gelu_quick };
+enum class Act { identity, relu, relu_squared, silu, tanh, gelu_erf, gelu_tanh, gelu_quick };
 
 // The names that configs use: "gelu" (erf), "gelu_new" and "gelu_pytorch_tanh" (tanh), "quick_gelu", "silu",
-// "swish", "relu", ... Throws unsupported, naming `key`.
+// "swish", "relu", "relu2" (squared), ... Throws unsupported, naming `key`.
 Act act_from(const std::string& word, const std::string& key);
 
 namespace ops {

@@ -50,8 +50,18 @@ Tensor alibi_slopes(int64_t num_heads, double bias_max) {
   return at::tensor(ordered);
 }
 
+// tensor2tensor's form: sines of all frequencies, then their cosines. [T, width]
+Tensor sinusoids(const Tensor& positions_T, int64_t width) {
+  int64_t half = width / 2;
+  double step = std::log(10000.0) / static_cast<double>(half - 1);
+  Tensor frequencies = (at::arange(half, at::kFloat) * static_cast<float>(-step)).exp();
+  Tensor angles = positions_T.to(at::kFloat).unsqueeze(1) * frequencies.unsqueeze(0);
+  return at::constant_pad_nd(at::cat({angles.sin(), angles.cos()}, 1), {0, width % 2});
+}
+
 Tensor norm_heads(const std::vector<nn::Norm>& norms, const Tensor& x_TAE) {
   if (norms.empty()) return x_TAE;
+  if (norms.size() == 1) return norms.front()(x_TAE.contiguous());
   std::vector<Tensor> heads;
   for (size_t idx = 0; idx < norms.size(); ++idx)
     heads.push_back(norms[idx](x_TAE.select(1, static_cast<int64_t>(idx))));
@@ -82,6 +92,12 @@ CausalDecoder::CausalDecoder(const DecoderConfig& config, const Weights& w) : co
     final_norm_ = nn::Norm(stem / names.final_norm, width, config.norm, config.norm_eps);
   Weights head = config.is_tied ? stem / names.embed : w / names.head;
   head_ = nn::Linear(head, embed_width, config.vocab_size, bias_if(config.has_head_bias));
+  if (config.additional_vocab_size > 0) {
+    additional_embed_ =
+        nn::Embedding(stem / names.embed / "additional_embedding", config.additional_vocab_size, embed_width);
+    additional_head_ = nn::Linear(w / names.head / "additional_fc", embed_width, config.additional_vocab_size,
+                                  nn::Bias::none);
+  }
   if (config.is_tied) w.ignore(std::string(names.head) + ".weight");  // a second copy in some files
   w.ignore("*rotary_emb.inv_freq");                                   // tables that follow from the config
   if (config.position == PositionKind::rotary)
@@ -107,8 +123,14 @@ CausalDecoder::Layer CausalDecoder::make_layer(const Weights& w) const {
   } else {
     layer.qkv = nn::Linear(w / names.qkv, width, q_width + 2 * kv_width, qkv_bias);
   }
+  if (names.inner_norm)
+    layer.inner_norm = nn::Norm(w / names.inner_norm, q_width, config_.norm, config_.norm_eps);
   layer.out = nn::Linear(w / names.out, q_width, width, bias_if(config_.has_out_bias));
-  if (config_.has_qk_norm) {
+  if (config_.qk_norm == QkNorm::shared) {
+    layer.q_norms.emplace_back(w / "self_attn.q_layernorm", head_dim, nn::NormKind::layer, config_.norm_eps);
+    layer.k_norms.emplace_back(w / "self_attn.k_layernorm", head_dim, nn::NormKind::layer, config_.norm_eps);
+  }
+  if (config_.qk_norm == QkNorm::each_head) {
     for (int64_t head = 0; head < config_.num_attention_heads; ++head)
       layer.q_norms.emplace_back(w / "self_attn.q_layernorm.norms" / head, head_dim,
                                  nn::NormKind::layer_no_bias, config_.norm_eps);
@@ -120,13 +142,21 @@ CausalDecoder::Layer CausalDecoder::make_layer(const Weights& w) const {
     layer.moe = nn::Moe(w / "block_sparse_moe", width, config_.intermediate_size, config_.num_experts,
                         config_.num_active_experts, config_.act, nn::kMixtralExpert);
   else
-    layer.mlp =
-        nn::Mlp(w, width, config_.intermediate_size, config_.act, bias_if(config_.has_mlp_bias), names.mlp);
+    layer.mlp = nn::Mlp(w, width, config_.intermediate_size, config_.act, bias_if(config_.has_mlp_bias),
+                        names.mlp, config_.norm_eps);
   return layer;
 }
 
 Tensor CausalDecoder::embed(const Tensor& ids_T) const {
-  Tensor x_TD = embed_(ids_T);
+  Tensor x_TD;
+  if (config_.additional_vocab_size > 0) {  // each id is looked up in both tables, and one row kept
+    Tensor is_additional_T = ids_T >= config_.vocab_size;
+    x_TD =
+        at::where(is_additional_T.unsqueeze(1), additional_embed_((ids_T - config_.vocab_size).clamp_min(0)),
+                  embed_(ids_T.masked_fill(is_additional_T, 0)));
+  } else {
+    x_TD = embed_(ids_T);
+  }
   if (config_.embed_scale != 1) x_TD = x_TD * config_.embed_scale;
   return project_in_.defined() ? project_in_(x_TD) : x_TD;
 }
@@ -188,7 +218,8 @@ Tensor CausalDecoder::attend(const Layer& layer, int64_t idx, const Tensor& x_TD
   args.is_causal = true;
   args.window = config_.sliding_window;
   args.alibi_slopes = alibi_slopes_A_;
-  return layer.out(nn::attend(q_TAE, k_TGE, v.reshape({tokens, groups, width}), packed, idx, args));
+  Tensor mixed_TD = nn::attend(q_TAE, k_TGE, v.reshape({tokens, groups, width}), packed, idx, args);
+  return layer.out(layer.inner_norm.defined() ? layer.inner_norm(mixed_TD) : mixed_TD);
 }
 
 Tensor CausalDecoder::feed_forward(const Layer& layer, const Tensor& x_TD) const {
@@ -201,6 +232,9 @@ Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed, const Layer
   Rotation rotation;
   if (config_.position == PositionKind::rotary)
     rotation = this->rotation(packed.rotary_positions.defined() ? packed.rotary_positions : positions_T);
+  if (config_.input_scale != 1) x_TD = x_TD * config_.input_scale;
+  if (config_.position == PositionKind::sinusoidal)
+    x_TD = x_TD + sinusoids(positions_T + config_.position_offset, config_.hidden_size);
   if (config_.position == PositionKind::learnt)
     x_TD = x_TD + positions_(positions_T + config_.position_offset);
   for (size_t at = 0; at < layers_.size(); ++at) {
@@ -233,7 +267,9 @@ Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed, const Layer
 }
 
 Tensor CausalDecoder::logits(const Tensor& x_TD) const {
-  return head_(project_out_.defined() ? project_out_(x_TD) : x_TD);
+  Tensor rows_TD = project_out_.defined() ? project_out_(x_TD) : x_TD;
+  if (config_.additional_vocab_size > 0) return at::cat({head_(rows_TD), additional_head_(rows_TD)}, -1);
+  return head_(rows_TD);
 }
 
 }  // namespace vlm

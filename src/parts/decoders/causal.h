@@ -1,5 +1,5 @@
 // One causal language model, configured by data: LLaMA, Vicuna, Mistral, Mixtral, Qwen2, Gemma, Phi,
-// StableLM, GPT-NeoX, MPT, OPT.
+// StableLM, GPT-NeoX, MPT, OPT, Persimmon, KOSMOS-2.
 //
 //   ids_T --embed--> x_TD --[norm, attention, norm, MLP or experts] x L--> --final norm--> --head-->
 //   logits_TK
@@ -29,7 +29,14 @@ enum class QkvLayout {
   per_head,  // one matrix: q, k, v of the first head, then of the second, ...
 };
 
-enum class PositionKind { rotary, alibi, learnt };
+enum class PositionKind { rotary, alibi, learnt, sinusoidal };
+
+// Normalisation of queries and keys before they turn.
+enum class QkNorm {
+  none,
+  each_head,  // a LayerNorm without bias for every head (StableLM 2 12B)
+  shared,     // one LayerNorm for all heads (Persimmon)
+};
 
 // How attention and MLP join the residual stream.
 enum class Residual {
@@ -53,6 +60,7 @@ struct DecoderNames {
   const char* qkv;
   const char* out;
   nn::MlpNames mlp;
+  const char* inner_norm = nullptr;  // in front of `out` (MAGNETO); null: none
 };
 
 struct RopeConfig {
@@ -67,6 +75,7 @@ struct RopeConfig {
 struct DecoderConfig {
   DecoderNames names;
   int64_t vocab_size = 32000;
+  int64_t additional_vocab_size = 0;  // ids behind vocab_size, with tables of their own (IDEFICS)
   int64_t hidden_size = 4096;
   int64_t intermediate_size = 11008;
   int64_t num_hidden_layers = 32;
@@ -80,12 +89,14 @@ struct DecoderConfig {
   QkvLayout qkv_layout = QkvLayout::separate;
   PositionKind position = PositionKind::rotary;
   Residual residual = Residual::sequential;
+  QkNorm qk_norm = QkNorm::none;
   RopeConfig rope;
   int64_t rotary_dim = 0;       // features of a head that turn; 0: all
   int64_t sliding_window = 0;   // 0: none
   int64_t position_offset = 0;  // rows of a learnt table before position 0 (OPT: 2)
   int64_t embed_width = 0;  // of the embedding table when narrower than hidden_size (OPT-350m); 0: the same
   double embed_scale = 1;
+  double input_scale = 1;  // of whatever enters the layers, spliced rows too; positions are added afterwards
   double alibi_bias_max = 8;
   double clip_qkv = 0;       // > 0: q, k, v are clamped to +- this
   double softmax_scale = 0;  // 0: 1 / sqrt(head_dim)
@@ -96,8 +107,7 @@ struct DecoderConfig {
   bool has_mlp_bias = false;
   bool has_head_bias = false;
   bool has_final_norm = true;
-  bool has_qk_norm = false;  // a LayerNorm without bias for each head of q and k (StableLM 2 12B)
-  bool is_tied = false;      // the head is the embedding
+  bool is_tied = false;  // the head is the embedding
 
   // By model_type; absent keys take the defaults of the reference's config class. Throws unsupported for
   // other types. `is_tied_above`: a composite config that says tie_word_embeddings itself.
@@ -121,8 +131,9 @@ class CausalDecoder {
  private:
   struct Layer {
     nn::Norm norm1, norm2;
+    nn::Norm inner_norm;
     nn::Linear q, k, v, qkv, out;
-    std::vector<nn::Norm> q_norms, k_norms;  // one for each head
+    std::vector<nn::Norm> q_norms, k_norms;  // one for each head, or one for all
     nn::Mlp mlp;
     nn::Moe moe;
   };
@@ -136,8 +147,8 @@ class CausalDecoder {
   Rotation rotation(const Tensor& positions_T) const;
 
   DecoderConfig config_;
-  nn::Embedding embed_, positions_;
-  nn::Linear project_in_, project_out_, head_;
+  nn::Embedding embed_, additional_embed_, positions_;
+  nn::Linear project_in_, project_out_, head_, additional_head_;
   std::vector<Layer> layers_;
   nn::Norm final_norm_;
   Tensor inverse_frequencies_R_, alibi_slopes_A_;

@@ -3,7 +3,9 @@
 // structure.
 #include "parts/decoders/causal.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace vlm {
 
@@ -74,6 +76,34 @@ constexpr DecoderNames kGptNeox{.stem = "gpt_neox",
                                 .qkv = "attention.query_key_value",
                                 .out = "attention.dense",
                                 .mlp = {"mlp.dense_h_to_4h", "mlp.dense_4h_to_h"}};
+constexpr DecoderNames kPersimmon{.stem = "model",
+                                  .embed = "embed_tokens",
+                                  .layers = "layers",
+                                  .final_norm = "final_layernorm",
+                                  .head = "lm_head",
+                                  .norm1 = "input_layernorm",
+                                  .norm2 = "post_attention_layernorm",
+                                  .q = nullptr,
+                                  .k = nullptr,
+                                  .v = nullptr,
+                                  .qkv = "self_attn.query_key_value",
+                                  .out = "self_attn.dense",
+                                  .mlp = {"mlp.dense_h_to_4h", "mlp.dense_4h_to_h"}};
+
+constexpr DecoderNames kKosmos{.stem = "model",
+                               .embed = "embed_tokens",
+                               .layers = "layers",
+                               .final_norm = "layer_norm",
+                               .head = "lm_head",
+                               .norm1 = "self_attn_layer_norm",
+                               .norm2 = "final_layer_norm",
+                               .q = "self_attn.q_proj",
+                               .k = "self_attn.k_proj",
+                               .v = "self_attn.v_proj",
+                               .qkv = nullptr,
+                               .out = "self_attn.out_proj",
+                               .mlp = {"ffn.fc1", "ffn.fc2", nullptr, "ffn.ffn_layernorm"},
+                               .inner_norm = "self_attn.inner_attn_ln"};
 
 constexpr int64_t kMaxWidth = 1 << 17, kMaxInner = 1 << 20, kMaxLayers = 1024, kMaxHeads = 1024,
                   kMaxVocab = 1 << 24, kMaxPositions = 1 << 26;
@@ -101,6 +131,10 @@ void read_rope(DecoderConfig& config, const Json& json, double theta = 10000) {
   if (scaling.is_null()) scaling = parameters;
   if (scaling.is_null()) return;
   std::string type = scaling.get("rope_type", scaling.get("type", "default"));
+  if (scaling.has("mrope_section")) {  // called "mrope", and "default" by newer versions
+    config.rope.sections = scaling.at("mrope_section").as<std::vector<int64_t>>();
+    type = "default";
+  }
   if (type == "default") return;
   config.rope.factor = scaling.get("factor", 1.0);
   if (type == "linear") return;
@@ -164,6 +198,14 @@ DecoderConfig qwen2(const Json& json) {
   return config;
 }
 
+DecoderConfig qwen2_vl(const Json& json) {
+  DecoderConfig config = qwen2(json);
+  read_sizes(config, json, {152064, 8192, 29568, 80, 64, 32768});
+  config.num_key_value_heads = json.integer("num_key_value_heads", 1, kMaxHeads, 8);
+  read_rope(config, json, 1e6);
+  return config;
+}
+
 DecoderConfig gemma(const Json& json) {
   DecoderConfig config = llama(json);
   read_sizes(config, json, {256000, 3072, 24576, 28, 16, 8192});
@@ -205,7 +247,7 @@ DecoderConfig stablelm(const Json& json) {
   config.act = act_from(json.get("hidden_act", "silu"), json.path() + ": hidden_act");
   set_rotary_share(config, json.get("partial_rotary_factor", 0.25));
   config.has_qkv_bias = json.get("use_qkv_bias", false);
-  config.has_qk_norm = json.get("qk_layernorm", false);
+  if (json.get("qk_layernorm", false)) config.qk_norm = QkNorm::each_head;
   if (json.get("use_parallel_residual", false)) config.residual = Residual::parallel_one_norm;
   config.is_tied = json.get("tie_word_embeddings", false);
   return config;
@@ -281,13 +323,57 @@ DecoderConfig opt(const Json& json) {
   return config;
 }
 
+DecoderConfig persimmon(const Json& json) {
+  DecoderConfig config;
+  config.names = kPersimmon;
+  read_sizes(config, json, {262144, 4096, 16384, 36, 64, 16384});
+  read_rope(config, json, 25000);
+  config.norm = nn::NormKind::layer;
+  config.norm_eps = json.get("layer_norm_eps", 1e-5);
+  config.act = act_from(json.get("hidden_act", "relu2"), json.path() + ": hidden_act");
+  config.qkv_layout = QkvLayout::per_head;
+  set_rotary_share(config, json.get("partial_rotary_factor", 0.5));
+  if (json.get("qk_layernorm", true)) config.qk_norm = QkNorm::shared;
+  config.has_qkv_bias = config.has_out_bias = config.has_mlp_bias = true;
+  config.is_tied = json.get("tie_word_embeddings", false);
+  return config;
+}
+
+// MAGNETO (arXiv:2210.06423): a norm more in front of each block's last matrix. Positions 0 and 1 belong to
+// padding.
+DecoderConfig kosmos(const Json& json) {
+  DecoderConfig config;
+  config.names = kKosmos;
+  config.vocab_size = json.integer("vocab_size", 1, kMaxVocab, 65037);
+  config.hidden_size = json.integer("embed_dim", 4, kMaxWidth, 2048);
+  config.intermediate_size = json.integer("ffn_dim", 1, kMaxInner, 8192);
+  config.num_hidden_layers = json.integer("layers", 1, kMaxLayers, 24);
+  config.num_attention_heads = config.num_key_value_heads = json.integer("attention_heads", 1, kMaxHeads, 32);
+  config.head_dim = config.hidden_size / config.num_attention_heads;
+  config.max_position_embeddings = json.integer("max_position_embeddings", 1, kMaxPositions, 2048);
+  config.norm = nn::NormKind::layer;
+  config.norm_eps = json.get("layer_norm_eps", 1e-5);
+  config.act = act_from(json.get("activation_function", "gelu"), json.path() + ": activation_function");
+  config.position = PositionKind::sinusoidal;
+  config.position_offset = 2;
+  if (json.get("scale_embedding", true))
+    config.input_scale = std::sqrt(static_cast<double>(config.hidden_size));
+  config.has_qkv_bias = config.has_out_bias = config.has_mlp_bias = true;
+  config.is_tied = json.get("tie_word_embeddings", true);
+  json.require("add_cross_attention", false);
+  json.ignore({"dropout", "attention_dropout", "activation_dropout", "layerdrop", "init_std"});
+  return config;
+}
+
 struct Family {
   const char* model_type;
   DecoderConfig (*read)(const Json&);
 };
 constexpr Family kFamilies[] = {
-    {"llama", llama}, {"mistral", mistral},   {"mixtral", mixtral},   {"qwen2", qwen2}, {"gemma", gemma},
-    {"phi", phi},     {"stablelm", stablelm}, {"gpt_neox", gpt_neox}, {"mpt", mpt},     {"opt", opt}};
+    {"llama", llama},         {"mistral", mistral},           {"mixtral", mixtral}, {"qwen2", qwen2},
+    {"qwen2_vl", qwen2_vl},   {"qwen2_vl_text", qwen2_vl},    {"gemma", gemma},     {"phi", phi},
+    {"stablelm", stablelm},   {"gpt_neox", gpt_neox},         {"mpt", mpt},         {"opt", opt},
+    {"persimmon", persimmon}, {"kosmos_2_text_model", kosmos}};
 
 }  // namespace
 
@@ -304,6 +390,13 @@ DecoderConfig DecoderConfig::from(const Json& json, bool is_tied_above) {
       fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
            "{}: {} query heads on {} key heads at width {}", json.path(), config.num_attention_heads,
            config.num_key_value_heads, config.hidden_size);
+    const std::vector<int64_t>& sections = config.rope.sections;
+    int64_t frequencies = (config.rotary_dim ? config.rotary_dim : config.head_dim) / 2;
+    bool covers_head = std::accumulate(sections.begin(), sections.end(), int64_t{0}) == frequencies &&
+                       std::all_of(sections.begin(), sections.end(), [](int64_t count) { return count > 0; });
+    if (!sections.empty() && (sections.size() != 3 || !covers_head))
+      fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
+           "{}: mrope_section must be 3 counts of {} frequencies in all", json.path(), frequencies);
     return config;
   }
   fail(ErrorKind::unsupported, "known: " + known,
