@@ -13,10 +13,12 @@ namespace {
 constexpr int64_t kSmallestQuantised = 1 << 12;
 constexpr int64_t kGroup = 32;
 
-ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int64_t out) {
+ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int64_t out,
+                        Tensor& input_order) {
   Precision precision = w.options().precision;
   if (auto stored = w.take_quantised(name, {out, in})) {
     if (w.options().trainable || precision == Precision::f32) return ops::dense_matrix(dequantise(*stored));
+    input_order = stored->input_order;
     return ops::pack_matrix(stored->quants, stored->scales, stored->minimums);
   }
   Tensor weight = w.take_matrix(name, {out, in});
@@ -39,7 +41,7 @@ Linear::Linear(const Weights& w, int64_t in, int64_t out, Bias bias)
 
 Linear::Linear(const Weights& w, std::string_view weight_name, std::string_view bias_name, int64_t in,
                int64_t out, Bias bias)
-    : matrix_(load_matrix(w, weight_name, in, out)) {
+    : matrix_(load_matrix(w, weight_name, in, out, input_order_)) {
   if (bias == Bias::yes || (bias == Bias::if_stored && w.has(bias_name))) bias_ = w.take(bias_name, {out});
 
   const LoraOptions& lora = w.options().lora;
@@ -61,7 +63,7 @@ Linear::Linear(const Weights& w, std::string_view weight_name, std::string_view 
 }
 
 Tensor Linear::operator()(const Tensor& x) const {
-  Tensor y = ops::linear(x, matrix_, bias_);
+  Tensor y = ops::linear(input_order_.defined() ? x.index_select(-1, input_order_) : x, matrix_, bias_);
   if (lora_a_RI_.defined()) y = y + at::linear(at::linear(x, lora_a_RI_), lora_b_OR_) * lora_scale_;
   return y;
 }

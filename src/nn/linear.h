@@ -23,6 +23,7 @@ class Linear {
   const Tensor& bias() const { return bias_; }
 
  private:
+  Tensor input_order_;  // int64 [in]: the input of each column of the matrix; undefined: as they come
   ops::Matrix matrix_;
   Tensor bias_;
   Tensor lora_a_RI_;  // undefined without an adapter

@@ -14,11 +14,11 @@ void set_key(MediaInput& media) {
   for (const auto& [name, tensor] : media.extra) media.key = hash_tensor(tensor, media.key);
 }
 
-void expand_placeholder(Prompt& prompt, int64_t placeholder) {
+void expand_placeholder(Prompt& prompt, const Placeholders& placeholders) {
   std::vector<int64_t> ids, labels;
   size_t next = 0, num_media = prompt.media.size();
   for (size_t at = 0; at < prompt.ids.size(); ++at) {
-    bool is_placeholder = prompt.ids[at] == placeholder;
+    bool is_placeholder = placeholders.holds(prompt.ids[at]);
     if (is_placeholder && next >= num_media)
       fail(ErrorKind::bad_request, "put one placeholder for each picture into the prompt",
            "the prompt has more image placeholders than the {} pictures given", num_media);
@@ -38,13 +38,13 @@ void expand_placeholder(Prompt& prompt, int64_t placeholder) {
   prompt.labels = std::move(labels);
 }
 
-void find_placeholders(Prompt& prompt, int64_t placeholder) {
+void find_placeholders(Prompt& prompt, const Placeholders& placeholders) {
   int64_t rows = 0, wanted = 0;
   for (const MediaInput& media : prompt.media) wanted += media.rows;
   size_t next = 0;
   int64_t left = 0;  // rows of the medium before `next` still to come
   for (size_t at = 0; at < prompt.ids.size(); ++at) {
-    if (prompt.ids[at] != placeholder) continue;
+    if (!placeholders.holds(prompt.ids[at])) continue;
     if (!prompt.labels.empty()) prompt.labels[at] = kIgnore;
     ++rows;
     if (left == 0 && next < prompt.media.size()) {
@@ -59,18 +59,23 @@ void find_placeholders(Prompt& prompt, int64_t placeholder) {
 }
 
 SplicedIds ids_behind(const Prompt& prompt, const std::vector<Tensor>& features, int64_t begin,
-                      int64_t placeholder) {
+                      const Placeholders& placeholders) {
   VLM_CHECK(begin < static_cast<int64_t>(prompt.ids.size()), "nothing left of {} ids behind {}",
             prompt.ids.size(), begin);
-  int64_t rows_before = std::count(prompt.ids.begin(), prompt.ids.begin() + begin, placeholder);
+  int64_t rows_before = std::count_if(prompt.ids.begin(), prompt.ids.begin() + begin,
+                                      [&](int64_t id) { return placeholders.holds(id); });
   SplicedIds rest;
-  rest.ids = ids_tensor({prompt.ids.begin() + begin, prompt.ids.end()});
+  rest.ids = as_image_placeholders(ids_tensor({prompt.ids.begin() + begin, prompt.ids.end()}), placeholders);
   rest.safe_ids = rest.ids.clamp_min(0);
   if (!features.empty()) {
     Tensor all = at::cat(features);
     if (rows_before < all.size(0)) rest.features = all.slice(0, rows_before);
   }
   return rest;
+}
+
+Tensor as_image_placeholders(const Tensor& ids, const Placeholders& placeholders) {
+  return placeholders.video < 0 ? ids : ids.masked_fill(ids == placeholders.video, placeholders.image);
 }
 
 std::pair<Tensor, nn::Packed> pack(const std::vector<Generator::Continuation>& batch) {

@@ -48,7 +48,9 @@ Tensor dequantise(const GroupQuantised& matrix) {
   int64_t groups = matrix.scales.size(1);
   Tensor values = quants.to(at::kFloat).view({out, groups, in / groups}) * matrix.scales.unsqueeze(2);
   if (matrix.minimums.defined()) values = values + matrix.minimums.unsqueeze(2);
-  return values.view({out, in});
+  values = values.view({out, in});
+  return matrix.input_order.defined() ? at::empty_like(values).index_copy_(1, matrix.input_order, values)
+                                      : values;
 }
 
 bool glob_matches(std::string_view pattern, std::string_view name) {
@@ -222,6 +224,7 @@ std::optional<GroupQuantised> Weights::take_quantised(std::string_view name, con
   std::string file_name = full_name(name);
   std::string scale_name = file_name + "_scale";
   std::string minimum_name = file_name + "_min";
+  std::string order_name = file_name + "_order";
   const TensorSource& source = *store_->source;
   if (source.invents_names() || !source.has(file_name) || !source.has(scale_name) || shape.size() != 2)
     return std::nullopt;
@@ -240,10 +243,22 @@ std::optional<GroupQuantised> Weights::take_quantised(std::string_view name, con
     store_->misshapen.push_back({file_name, wanted, info.shape});
     return std::nullopt;
   }
-  GroupQuantised matrix{source.load(file_name), load_float(scale_name), {}};
+  GroupQuantised matrix{source.load(file_name), load_float(scale_name), {}, {}};
   if (source.has(minimum_name)) matrix.minimums = load_float(minimum_name);
+  if (source.has(order_name)) matrix.input_order = load_order(order_name, shape[1]);
   store_->parameter_count += shape[0] * shape[1];
   return matrix;
+}
+
+// A permutation of the inputs, checked: it comes from a stranger's file.
+Tensor Weights::load_order(const std::string& file_name, int64_t count) const {
+  store_->used.insert(file_name);
+  Tensor order = store_->source->load(file_name).to(at::kLong);
+  if (order.sizes() != at::IntArrayRef({count}) ||
+      !at::equal(std::get<0>(order.sort()), at::arange(count, at::kLong)))
+    fail(ErrorKind::bad_checkpoint, "get the file again", "{}: {} is not an order of {} inputs",
+         store_->source->describe(), file_name, count);
+  return order;
 }
 
 Tensor Weights::take_or_make(std::string_view name, const Shape& shape,

@@ -54,6 +54,8 @@ struct GroupQuantised {
   Tensor quants;    // int8 [out, in] or uint8 [out, in / 2] (two 4-bit values, the first in the low half)
   Tensor scales;    // float32 [out, in / group]
   Tensor minimums;  // float32 [out, in / group]; undefined: symmetric
+  // int64 [in]: which input each column belongs to; undefined: the first to the first, ...
+  Tensor input_order = {};
   int64_t bits() const { return quants.scalar_type() == at::kChar ? 8 : 4; }
 };
 Tensor dequantise(const GroupQuantised& matrix);  // float32 [out, in]
@@ -108,6 +110,7 @@ class Weights {
   Tensor stand_in(const Shape& shape) const;
   bool check(const std::string& file_name, const Shape& shape) const;
   Tensor load_float(const std::string& file_name) const;
+  Tensor load_order(const std::string& file_name, int64_t count) const;
   Tensor enter(const std::string& file_name, Tensor value) const;
 
   std::shared_ptr<Store> store_;

@@ -8,6 +8,13 @@
 
 namespace vlm {
 
+namespace {
+
+// In Sequence::extra: by how much rotary positions of generated tokens differ from their places.
+constexpr char kRopeDelta[] = "rope_delta";
+
+}  // namespace
+
 SplicedGenerator::SplicedGenerator(const DecoderConfig& text, const Weights& text_weights,
                                    const Checkpoint& checkpoint, SplicedArgs args,
                                    const char* default_template)
@@ -31,7 +38,7 @@ std::vector<int64_t> SplicedGenerator::tokenise(const std::string& text) const {
 }
 
 void SplicedGenerator::expand_ids(Prompt& prompt) const {
-  expand_placeholder(prompt, args_.placeholder);
+  expand_placeholder(prompt, args_.placeholders);
 }
 
 // Media in the order of their marks in the text; within messages that is the order of the request's lists.
@@ -105,28 +112,50 @@ Tensor SplicedGenerator::encode_all(const std::vector<const MediaInput*>& media)
   return at::cat(rows);
 }
 
+Prompt SplicedGenerator::with_placeholders(const Prompt& prompt) const {
+  Prompt marked = prompt;
+  marked.ids = spliced_ids(prompt);
+  return marked;
+}
+
 Tensor SplicedGenerator::prefill(const Prompt& prompt, const std::vector<Tensor>& features,
                                  Sequence& sequence, bool all_rows) const {
   int64_t begin = sequence.cache.length();
-  SplicedIds rest = ids_behind(prompt, features, begin, args_.placeholder);
-  Tensor x_TD = splice(text_.embed(rest.safe_ids), rest.ids, args_.placeholder, rest.features);
+  SplicedIds rest = ids_behind(with_placeholders(prompt), features, begin, args_.placeholders);
+  Tensor x_TD = splice(text_.embed(rest.safe_ids), rest.ids, args_.placeholders.image, rest.features);
   nn::Packed packed = nn::Packed::single(x_TD.size(0), &sequence.cache);
   packed.spans.front().prefix = prefix(prompt);
+  if (Tensor positions_3T = rotary_positions(prompt); positions_3T.defined()) {
+    packed.rotary_positions = positions_3T.slice(1, begin);
+    sequence.extra[kRopeDelta] = positions_3T.max() + 1 - positions_3T.size(1);
+  }
   x_TD = text_.forward(x_TD, packed);
   return text_.logits(all_rows ? x_TD : x_TD.slice(0, -1));
 }
 
 Tensor SplicedGenerator::extend(const std::vector<Continuation>& batch) const {
   auto [ids, packed] = pack(batch);
+  std::vector<Tensor> deltas;
+  for (const Continuation& piece : batch)
+    if (auto found = piece.sequence->extra.find(kRopeDelta); found != piece.sequence->extra.end())
+      deltas.push_back(found->second.expand({static_cast<int64_t>(piece.ids.size())}));
+  if (!deltas.empty()) packed.rotary_positions = packed.positions() + at::cat(deltas);
   return text_.logits(text_.forward(text_.embed(ids), packed));
 }
 
 LanguageTrainable::Losses SplicedGenerator::loss(const std::vector<Prompt>& examples, bool all_logits) const {
-  ExampleBatch batch = pack_examples(examples);
+  std::vector<Prompt> marked;
+  for (const Prompt& example : examples) marked.push_back(with_placeholders(example));
+  ExampleBatch batch = pack_examples(marked);
   for (size_t idx = 0; idx < examples.size(); ++idx) batch.packed.spans[idx].prefix = prefix(examples[idx]);
   Tensor features;
   if (!batch.media.empty()) features = encode_all(batch.media);
-  Tensor x_TD = splice(text_.embed(batch.safe_ids), batch.ids, args_.placeholder, features);
+  std::vector<Tensor> positions;
+  for (const Prompt& example : examples)
+    if (Tensor own = rotary_positions(example); own.defined()) positions.push_back(own);
+  if (!positions.empty()) batch.packed.rotary_positions = at::cat(positions, 1);
+  Tensor x_TD = splice(text_.embed(batch.safe_ids), as_image_placeholders(batch.ids, args_.placeholders),
+                       args_.placeholders.image, features);
   Tensor hidden_TD = text_.forward(x_TD, batch.packed);
   return next_token_loss(hidden_TD, batch, all_logits,
                          [&](const Tensor& rows) { return text_.logits(rows); });

@@ -12,13 +12,14 @@
 
 #include "parts/decoders/causal.h"
 #include "system/system.h"
+#include "system/training.h"
 
 namespace vlm {
 
 struct SplicedArgs {
   std::string image_mark = "<image>";  // one for each picture in a rendered prompt; empty: not counted
   std::string video_mark;              // likewise for videos; empty: the system takes none
-  int64_t placeholder = 0;             // the id whose embedding is replaced
+  Placeholders placeholders{0};        // the ids whose embeddings are replaced
 };
 
 class SplicedGenerator : public Model, public Generator, public LanguageTrainable {
@@ -49,7 +50,12 @@ class SplicedGenerator : public Model, public Generator, public LanguageTrainabl
   // Rows of all media, [sum of rows, D]. Here: media of one shape without extras run as one batch.
   virtual Tensor encode_all(const std::vector<const MediaInput*>& media) const;
   // Keys that every query sees (prefix-LM).
-  virtual int64_t prefix(const Prompt&) const { return 0; }
+  virtual int64_t prefix(const Prompt& prompt) const { return prompt.prefix; }
+  // The prompt's ids with the placeholder wherever a feature row goes. Here: the ids themselves.
+  virtual std::vector<int64_t> spliced_ids(const Prompt& prompt) const { return prompt.ids; }
+  // [3, T] of time, row and column of all tokens (M-RoPE); undefined: 0, 1, 2, ... What follows the prompt
+  // goes on behind the largest.
+  virtual Tensor rotary_positions(const Prompt&) const { return {}; }
 
   const CausalDecoder& text() const { return text_; }
   const LoadedTokenizer& tokenizer() const { return tokenizer_; }
@@ -58,6 +64,7 @@ class SplicedGenerator : public Model, public Generator, public LanguageTrainabl
 
  private:
   void add_media(Prompt& prompt, const Request& request) const;
+  Prompt with_placeholders(const Prompt& prompt) const;
 
   SplicedArgs args_;
   CausalDecoder text_;
