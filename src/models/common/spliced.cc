@@ -44,7 +44,7 @@ void SplicedGenerator::expand_ids(Prompt& prompt) const {
 // Media in the order of their marks in the text; within messages that is the order of the request's lists.
 void SplicedGenerator::add_media(Prompt& prompt, const Request& request) const {
   if (!args_.image_mark.empty()) check_image_count(prompt.text, args_.image_mark, request.images.size());
-  if (!args_.video_mark.empty() || !request.videos.empty())
+  if (!args_.video_mark.empty())
     check_image_count(prompt.text, args_.video_mark, request.videos.size());
   std::vector<std::pair<size_t, MediaInput>> media;
   auto add = [&](const std::string& mark, auto&& list, auto&& prepare) {
@@ -52,7 +52,6 @@ void SplicedGenerator::add_media(Prompt& prompt, const Request& request) const {
     for (const auto& each : list) {
       if (!mark.empty()) at = prompt.text.find(mark, at);
       media.emplace_back(at, prepare(each));
-      set_key(media.back().second);
       at += mark.size();
     }
   };
@@ -65,6 +64,8 @@ void SplicedGenerator::add_media(Prompt& prompt, const Request& request) const {
   std::stable_sort(media.begin(), media.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [place, input] : media) prompt.media.push_back(std::move(input));
+  arrange_media(prompt.media);
+  for (MediaInput& input : prompt.media) set_key(input);
 }
 
 Prompt SplicedGenerator::prepare(const Request& request) const {
@@ -82,6 +83,15 @@ Prompt SplicedGenerator::prepare_example(const Request& request) const {
   if (request.target) {
     prompt.text = render_prompt(request, *chat_template_, tokenizer_.info);
     add_media(prompt, request);
+    if (auto target = target_ids(*request.target, prompt.media)) {
+      prompt.text += *request.target;
+      prompt.ids = tokens_of(render_prompt(request, *chat_template_, tokenizer_.info));
+      prompt.labels.assign(prompt.ids.size(), kIgnore);
+      prompt.ids.insert(prompt.ids.end(), target->begin(), target->end());
+      prompt.labels.insert(prompt.labels.end(), target->begin(), target->end());
+      expand_ids(prompt);
+      return prompt;
+    }
     Prompt labelled = label_target(request, *chat_template_, tokenizer_.info, tokens_of);
     prompt.text = std::move(labelled.text), prompt.ids = std::move(labelled.ids),
     prompt.labels = std::move(labelled.labels);

@@ -7,6 +7,7 @@
 // A system says how media become tensors and rows, and how text becomes ids; the rest is here.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,9 +43,18 @@ class SplicedGenerator : public Model, public Generator, public LanguageTrainabl
   // Sets pixel_values, extra, rows; the key is set by the caller.
   virtual MediaInput prepare_image(const Image& image, const Request& request) const = 0;
   virtual MediaInput prepare_video(const Video& video, const Request& request) const;
+  // What only all media of a prompt together can tell, in the order of their marks: a common size they are
+  // padded to. Keys are set afterwards.
+  virtual void arrange_media(std::vector<MediaInput>&) const {}
   // Changes the rendered prompt before it is tokenised: markers around tiles, one placeholder for each row.
   virtual std::string expand_text(std::string text, const std::vector<MediaInput>& media) const;
   virtual std::vector<int64_t> tokenise(const std::string& text) const;
+  // Ids of a training target that is tokenised by itself, behind the prompt's ids. Here: prompt and target are
+  // one text.
+  virtual std::optional<std::vector<int64_t>> target_ids(const std::string&,
+                                                         const std::vector<MediaInput>&) const {
+    return std::nullopt;
+  }
   // Makes as many placeholders as there are rows. Here: each mark is one placeholder id, which is repeated.
   virtual void expand_ids(Prompt& prompt) const;
   // Rows of all media, [sum of rows, D]. Here: media of one shape without extras run as one batch.
