@@ -25,9 +25,11 @@ Tensor attend(const Tensor& q_TAE, const Tensor& k_TGE, const Tensor& v_TGE, con
   };
   if (is_uniform(packed)) {
     int64_t batch = static_cast<int64_t>(packed.spans.size());
+    if (packed.bias.defined()) args.bias = packed.bias;
     return ops::attention(batched(q_TAE, batch), batched(k_TGE, batch), batched(v_TGE, batch), args)
         .reshape({tokens, -1});
   }
+  VLM_CHECK(!packed.bias.defined(), "a bias for {} sequences that differ", packed.spans.size());
   std::vector<Tensor> outputs;
   int64_t begin = 0;
   for (const Packed::Span& span : packed.spans) {

@@ -40,6 +40,8 @@ struct Packed {
   // Where tokens stand for the rotary embedding when that is not positions(): int64 [T], or [3, T] of time,
   // row and column (M-RoPE).
   Tensor rotary_positions = {};
+  // Added to the scores of sequences of one length without caches: float [B, 1, T, T].
+  Tensor bias = {};
 
   static Packed single(int64_t count, KvCache* cache = nullptr) { return Packed{{{count, cache}}, {}}; }
   int64_t total() const;

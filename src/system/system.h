@@ -43,6 +43,9 @@ struct Prompt {
   std::vector<MediaInput> media;  // in the order of their placeholders
   std::vector<int64_t>
       labels;  // training: the id to predict at every position, kIgnore where no loss is taken
+  // Training: where turns begin that see what stands before the first of them, and themselves, but not each
+  // other; each as if it were the first.
+  std::vector<int64_t> turns_apart = {};
   int64_t prefix = 0;  // ids at the beginning that all see each other (prefix-LM)
 };
 constexpr int64_t kIgnore = -100;

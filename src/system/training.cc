@@ -104,6 +104,33 @@ Prompt label_target(const Request& request, const ChatTemplate& chat_template, c
   return prompt;
 }
 
+namespace {
+
+// Positions as if every turn stood alone, and a bias that hides the other turns.
+void keep_turns_apart(const std::vector<Prompt>& examples, nn::Packed& packed) {
+  constexpr float kHidden = -1e9f;
+  auto count = static_cast<int64_t>(examples.size()), length = static_cast<int64_t>(examples[0].ids.size());
+  packed.bias = at::zeros({count, 1, length, length});
+  std::vector<int64_t> positions;
+  for (int64_t idx = 0; idx < count; ++idx) {
+    const Prompt& example = examples[static_cast<size_t>(idx)];
+    if (static_cast<int64_t>(example.ids.size()) != length)
+      fail(ErrorKind::bad_request, "pad them", "turns are kept apart in examples of {} and {} ids", length,
+           example.ids.size());
+    int64_t shared = example.turns_apart.empty() ? length : example.turns_apart.front(), begin = shared;
+    size_t next = 0;
+    for (int64_t row = 0; row < length; ++row) {
+      if (next < example.turns_apart.size() && row == example.turns_apart[next]) begin = row, ++next;
+      positions.push_back(row < shared ? row : shared + row - begin);
+      float* bias = packed.bias.data_ptr<float>() + (idx * length + row) * length;
+      if (row >= shared) std::fill(bias + shared, bias + begin, kHidden);
+    }
+  }
+  packed.rotary_positions = ids_tensor(positions);
+}
+
+}  // namespace
+
 ExampleBatch pack_examples(const std::vector<Prompt>& examples) {
   ExampleBatch batch;
   std::vector<int64_t> ids, rows, labels;
@@ -122,6 +149,9 @@ ExampleBatch pack_examples(const std::vector<Prompt>& examples) {
   batch.safe_ids = batch.ids.clamp_min(0);
   batch.label_rows = ids_tensor(rows);
   batch.label_ids = ids_tensor(labels);
+  bool is_apart = std::any_of(examples.begin(), examples.end(),
+                              [](const Prompt& example) { return !example.turns_apart.empty(); });
+  if (is_apart) keep_turns_apart(examples, batch.packed);
   return batch;
 }
 
