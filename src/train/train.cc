@@ -119,9 +119,9 @@ class Trainer {
 };
 
 bool Trainer::is_listed(const std::vector<std::string>& list, const std::string& name) const {
-  const char* part = glob_matches(parts_.vision, name)      ? "vision"
-                     : glob_matches(parts_.connector, name) ? "connector"
-                                                            : "language";
+  const char* part = glob_matches(parts_.connector, name) ? "connector"
+                     : glob_matches(parts_.vision, name)  ? "vision"
+                                                          : "language";
   return std::any_of(list.begin(), list.end(),
                      [&](const std::string& item) { return item == part || glob_matches(item, name); });
 }
