@@ -31,6 +31,10 @@ Filter filter_from(const Json& code) {
 }
 
 std::array<double, 3> channels_from(const Json& list) {
+  if (list.is_number()) {
+    double value = list.as<double>();
+    return {value, value, value};
+  }
   std::vector<double> values = list.as<std::vector<double>>();
   if (values.size() != 3)
     fail(ErrorKind::bad_checkpoint, "compare the file with the published one",
@@ -59,13 +63,15 @@ ImageProcessor ImageProcessor::from(const Json& json) {
       type == "CLIPImageProcessor" || type == "CLIPFeatureExtractor" || type == "LlavaImageProcessor";
   bool is_siglip = type == "SiglipImageProcessor";
   bool is_vit = type == "ViTImageProcessor" || type == "ViTFeatureExtractor";
-  if (!is_clip && !is_siglip && !is_vit)
-    fail(ErrorKind::unsupported, "known: CLIPImageProcessor, SiglipImageProcessor, ViTImageProcessor",
+  bool is_blip = type == "BlipImageProcessor";
+  if (!is_clip && !is_siglip && !is_vit && !is_blip)
+    fail(ErrorKind::unsupported,
+         "known: CLIPImageProcessor, SiglipImageProcessor, ViTImageProcessor, BlipImageProcessor",
          "{}: image_processor_type \"{}\" is not implemented here", json.path(), type);
 
   ImageProcessor processor;
   processor.resample = is_vit ? Filter::bilinear : Filter::bicubic;
-  if (is_clip) {
+  if (is_clip || is_blip) {
     processor.image_mean = {0.48145466, 0.4578275, 0.40821073};
     processor.image_std = {0.26862954, 0.26130258, 0.27577711};
   }
@@ -75,7 +81,7 @@ ImageProcessor ImageProcessor::from(const Json& json) {
     if (is_clip)
       processor.shortest_edge = 224;
     else
-      processor.size = {224, 224};
+      processor.size = is_blip ? std::array<int64_t, 2>{384, 384} : std::array<int64_t, 2>{224, 224};
   } else if (size.is_number() && is_clip) {
     processor.shortest_edge = json.integer("size", 1, kMaxSide);
   } else if (size.is_object() && size.has("shortest_edge")) {
@@ -83,7 +89,10 @@ ImageProcessor ImageProcessor::from(const Json& json) {
   } else {
     processor.size = sides_from(size);
   }
-  if (Json code = json.find("resample"); !code.is_null()) processor.resample = filter_from(code);
+  if (json.get("use_square_size", false) && processor.shortest_edge) {  // KOSMOS-2
+    processor.size = {*processor.shortest_edge, *processor.shortest_edge};
+    processor.shortest_edge.reset();
+  }
   if (json.get("do_center_crop", is_clip)) {
     Json crop = json.find("crop_size");
     processor.crop_size = crop.is_null() ? std::array<int64_t, 2>{224, 224} : sides_from(crop);
@@ -91,14 +100,18 @@ ImageProcessor ImageProcessor::from(const Json& json) {
     json.ignore({"crop_size"});
   }
   processor.pad_to_square = type == "LlavaImageProcessor" && json.get("do_pad", false);
-  processor.rescale_factor = json.get("do_rescale", true) ? json.get("rescale_factor", 1.0 / 255.0) : 1.0;
-  processor.do_normalize = json.get("do_normalize", true);
-  if (Json mean = json.find("image_mean"); !mean.is_null()) processor.image_mean = channels_from(mean);
-  if (Json deviation = json.find("image_std"); !deviation.is_null())
-    processor.image_std = channels_from(deviation);
+  processor.read_values(json);
   json.ignore({"do_convert_rgb", "processor_class", "auto_map", "data_format", "input_data_format",
                "_valid_processor_keys"});
   return processor;
+}
+
+void ImageProcessor::read_values(const Json& json) {
+  if (Json code = json.find("resample"); !code.is_null()) resample = filter_from(code);
+  rescale_factor = json.get("do_rescale", true) ? json.get("rescale_factor", 1.0 / 255.0) : 1.0;
+  do_normalize = json.get("do_normalize", true);
+  if (Json mean = json.find("image_mean"); !mean.is_null()) image_mean = channels_from(mean);
+  if (Json deviation = json.find("image_std"); !deviation.is_null()) image_std = channels_from(deviation);
 }
 
 Image ImageProcessor::geometry(const Image& image) const {
