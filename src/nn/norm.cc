@@ -4,9 +4,10 @@
 
 namespace vlm::nn {
 
-Norm::Norm(const Weights& w, int64_t width, NormKind kind, double eps)
-    : kind_(kind), eps_(eps), weight_(w.take("weight", {width})) {
-  if (kind == NormKind::layer) bias_ = w.take("bias", {width});
+Norm::Norm(const Weights& w, int64_t width, NormKind kind, double eps) : kind_(kind), eps_(eps) {
+  bool has_old_names = !w.has("weight") && w.has("gamma");  // TensorFlow's, in BERT's first files
+  weight_ = w.take(has_old_names ? "gamma" : "weight", {width});
+  if (kind == NormKind::layer) bias_ = w.take(has_old_names ? "beta" : "bias", {width});
 }
 
 Tensor Norm::operator()(const Tensor& x) const {

@@ -83,6 +83,8 @@ class Generator {
   // Encoder-decoder systems: an encoder reads the prompt, and a sequence holds the answer alone, behind a
   // start token. prefill() then begins the answer anew, whatever `sequence` holds, and returns one row.
   virtual bool is_encoder_decoder() const { return false; }
+  // False: a picture without a word is a request as well (captions).
+  virtual bool needs_question() const { return true; }
 };
 
 // Pictures as vectors.
@@ -93,12 +95,18 @@ class ImageEmbedder {
   virtual Tensor embed_images(const Tensor& pixels_B3HW) const = 0;           // [B, D], L2-normalised
 };
 
-// A joint space of pictures and texts.
-class Embedder : public ImageEmbedder {
+// Texts as vectors.
+class TextEmbedder {
  public:
+  virtual ~TextEmbedder() = default;
   virtual Tensor prepare_texts(
       const std::vector<std::string>& texts) const = 0;  // ids int64 [B, T], padded as the reference pads
   virtual Tensor embed_texts(const Tensor& ids_BT) const = 0;  // [B, D], L2-normalised
+};
+
+// A joint space of pictures and texts. A picture may have several vectors there: [B, Q, D].
+class Embedder : public ImageEmbedder, public TextEmbedder {
+ public:
   virtual Tensor logits_per_image(const Tensor& image_ID,
                                   const Tensor& text_TD) const = 0;  // [I, T], scale and bias applied
   virtual Tensor probabilities(
@@ -112,6 +120,18 @@ class PairScorer : public Embedder {
  public:
   // ids [B, T] as prepare_texts() makes them, against one picture or B of them -> [B, 2]: no match, match.
   virtual Tensor itm_logits(const Tensor& pixels_B3HW, const Tensor& ids_BT) const = 0;
+};
+
+// Learns from pictures and their texts, the i-th picture with the i-th text, by several objectives at once.
+class PairTrainable {
+ public:
+  virtual ~PairTrainable() = default;
+  struct PairLosses {
+    Tensor loss;                          // [], their sum
+    std::map<std::string, Tensor> parts;  // by name: "itc" (contrast), "itm" (matching), "lm" (caption)
+  };
+  // Pictures and ids as the model's Embedder prepares them. Wrong partners are drawn within the batch.
+  virtual PairLosses pair_losses(const Tensor& pixels_B3HW, const Tensor& ids_BT) const = 0;
 };
 
 // Fixed classes.

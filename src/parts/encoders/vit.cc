@@ -29,7 +29,29 @@ constexpr VitNames kClassic{.class_token = "embeddings.cls_token",
                             .positions = "embeddings.position_embeddings",
                             .pre_norm = nullptr,
                             .post_norm = "layernorm",
-                            .encoder = kVitNames};
+                            .encoder = kVitNames,
+                            .has_leading_axes = true};
+constexpr VitNames kBlip{.class_token = "embeddings.class_embedding",
+                         .patch = "embeddings.patch_embedding",
+                         .positions = "embeddings.position_embedding",
+                         .pre_norm = nullptr,
+                         .post_norm = "post_layernorm",
+                         .encoder = {.layers = "encoder.layers",
+                                     .norm1 = "layer_norm1",
+                                     .norm2 = "layer_norm2",
+                                     .q = nullptr,
+                                     .k = nullptr,
+                                     .v = nullptr,
+                                     .qkv_weight = "self_attn.qkv.weight",
+                                     .qkv_bias = "self_attn.qkv.bias",
+                                     .out = "self_attn.projection",
+                                     .mlp = {"mlp.fc1", "mlp.fc2"}},
+                         .has_leading_axes = true};
+
+struct Sizes {
+  int64_t hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12, num_attention_heads = 12,
+          image_size = 224, patch_size = 16;
+};
 
 void check_sizes(const VitConfig& config, const Json& json) {
   int64_t width = config.encoder.hidden_size, heads = config.encoder.num_attention_heads;
@@ -41,18 +63,18 @@ void check_sizes(const VitConfig& config, const Json& json) {
          "{}: patch_size {} exceeds image_size {}", json.path(), config.patch_size, config.image_size);
 }
 
-VitConfig read(const Json& json, const VitNames& names, const char* act, double eps, int64_t patch_size) {
+VitConfig read(const Json& json, const VitNames& names, const char* act, double eps, const Sizes& defaults) {
   VitConfig config;
   config.names = names;
   EncoderConfig& encoder = config.encoder;
-  encoder.hidden_size = json.integer("hidden_size", 1, 1 << 16, 768);
-  encoder.intermediate_size = json.integer("intermediate_size", 1, 1 << 20, 3072);
-  encoder.num_hidden_layers = json.integer("num_hidden_layers", 1, 1024, 12);
-  encoder.num_attention_heads = json.integer("num_attention_heads", 1, 1024, 12);
+  encoder.hidden_size = json.integer("hidden_size", 1, 1 << 16, defaults.hidden_size);
+  encoder.intermediate_size = json.integer("intermediate_size", 1, 1 << 20, defaults.intermediate_size);
+  encoder.num_hidden_layers = json.integer("num_hidden_layers", 1, 1024, defaults.num_hidden_layers);
+  encoder.num_attention_heads = json.integer("num_attention_heads", 1, 1024, defaults.num_attention_heads);
   encoder.layer_norm_eps = json.get("layer_norm_eps", eps);
   encoder.hidden_act = act_from(json.get("hidden_act", act), json.path() + ": hidden_act");
-  config.image_size = json.integer("image_size", 1, 1 << 14, 224);
-  config.patch_size = json.integer("patch_size", 1, 1 << 10, patch_size);
+  config.image_size = json.integer("image_size", 1, 1 << 14, defaults.image_size);
+  config.patch_size = json.integer("patch_size", 1, 1 << 10, defaults.patch_size);
   config.num_channels = json.integer("num_channels", 1, 64, 3);
   check_sizes(config, json);
   return config;
@@ -60,18 +82,32 @@ VitConfig read(const Json& json, const VitNames& names, const char* act, double 
 }  // namespace
 
 VitConfig VitConfig::clip(const Json& json) {
-  return read(json, kClip, "quick_gelu", 1e-5, 32);
+  return read(json, kClip, "quick_gelu", 1e-5, {.patch_size = 32});
 }
 
 VitConfig VitConfig::siglip(const Json& json) {
-  VitConfig config = read(json, kSiglip, "gelu_pytorch_tanh", 1e-6, 16);
+  VitConfig config = read(json, kSiglip, "gelu_pytorch_tanh", 1e-6, {});
   config.has_patch_bias = true;
   config.has_attention_pool = json.get("vision_use_head", true);
   return config;
 }
 
 VitConfig VitConfig::vit(const Json& json) {
-  VitConfig config = read(json, kClassic, "gelu", 1e-12, 16);
+  VitConfig config = read(json, kClassic, "gelu", 1e-12, {});
+  config.has_patch_bias = true;
+  config.encoder.has_qkv_bias = json.get("qkv_bias", true);
+  return config;
+}
+
+VitConfig VitConfig::blip(const Json& json) {
+  constexpr Sizes kBase{.image_size = 384};
+  constexpr Sizes kGiant{.hidden_size = 1408,
+                         .intermediate_size = 6144,
+                         .num_hidden_layers = 39,
+                         .num_attention_heads = 16,
+                         .patch_size = 14};
+  bool is_giant = json.get("model_type", "blip_vision_model") != "blip_vision_model";
+  VitConfig config = read(json, kBlip, "gelu", is_giant ? 1e-6 : 1e-5, is_giant ? kGiant : kBase);
   config.has_patch_bias = true;
   config.encoder.has_qkv_bias = json.get("qkv_bias", true);
   return config;
@@ -104,16 +140,15 @@ VitConfig VitConfig::tower(const Json& json) {
 Vit::Vit(const VitConfig& config, const Weights& w) : config_(config) {
   const VitNames& names = config.names;
   int64_t width = config.encoder.hidden_size, side = config.patch_size;
-  // The classic ViT keeps leading axes of one in its tables.
-  bool is_classic = names.encoder.layers == kVitNames.layers;
   if (names.class_token) {
-    class_token_ = is_classic ? w.take(names.class_token, {1, 1, width}) : w.take(names.class_token, {width});
+    class_token_ = names.has_leading_axes ? w.take(names.class_token, {1, 1, width})
+                                          : w.take(names.class_token, {width});
     class_token_ = class_token_.reshape({1, 1, width});
   }
   patch_weight_ = w.take(std::string(names.patch) + ".weight", {width, config.num_channels, side, side});
   if (config.has_patch_bias) patch_bias_ = w.take(std::string(names.patch) + ".bias", {width});
-  positions_ = is_classic ? w.take(names.positions, {1, config.num_tokens(), width})
-                          : w.take(names.positions, {config.num_tokens(), width});
+  positions_ = names.has_leading_axes ? w.take(names.positions, {1, config.num_tokens(), width})
+                                      : w.take(names.positions, {config.num_tokens(), width});
   positions_ = positions_.reshape({config.num_tokens(), width});
   w.ignore("embeddings.position_ids");
   if (names.pre_norm)

@@ -18,6 +18,7 @@ struct VitNames {
   const char* pre_norm;  // null: none
   const char* post_norm;
   EncoderNames encoder;
+  bool has_leading_axes = false;  // class token and positions are stored as [1, 1, V] and [1, S, V]
 };
 
 struct VitConfig {
@@ -33,6 +34,8 @@ struct VitConfig {
   static VitConfig clip(const Json& config);
   static VitConfig siglip(const Json& config);
   static VitConfig vit(const Json& config);
+  // BLIP's ViT and the EVA ViT-g of BLIP-2 and InstructBLIP, whose defaults differ by model_type.
+  static VitConfig blip(const Json& config);
   // open_clip's vision_cfg; the activation stands beside it.
   static VitConfig open_clip(const Json& vision_cfg, Act act);
   // By model_type: clip_vision_model, siglip_vision_model. Throws unsupported.
