@@ -24,7 +24,7 @@ struct Thing {
 struct Look {
   bool in_answer = false;
   size_t begin = 0, end = 0;  // characters of the question, or of the answer
-  std::vector<Thing> things;  // none: what the phrase names is not there
+  std::vector<Thing> things = {};  // none: what the phrase names is not there
   bool is_second = false;     // the other one of a pair, at which one looks at the same time
   bool counts = false;  // every one once, and once at nothing: what is seen then tells how many there are
 };
