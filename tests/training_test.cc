@@ -200,5 +200,17 @@ TEST_F(Training, QuantisedCheckpointsKeepTheirWeightsWithinAStep) {
   EXPECT_THROW(quantise_checkpoint(folder_ / "full", folder_ / "full", Precision::int8), Error);
 }
 
+// Layouts with another config file, or with a tower in a folder below.
+TEST_F(Training, EveryLayoutCanBeQuantised) {
+  for (const char* name : {"metaclip-openclip-a", "llava-1.5-authors-a"}) {
+    fs::path folder = folder_ / name;
+    quantise_checkpoint(kCases / name / "checkpoint", folder, Precision::int8);
+    WeightsOptions options;
+    options.precision = Precision::int8;
+    LoadedModel model = bind_model(Checkpoint::open(folder), options);
+    EXPECT_FALSE(model.weights->parameters().empty()) << name;
+  }
+}
+
 }  // namespace
 }  // namespace vlm

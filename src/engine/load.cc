@@ -31,7 +31,7 @@ fs::path own_file() {
 
 bool is_checkpoint(const fs::path& folder) {
   std::error_code ignored;
-  return fs::exists(folder / "config.json", ignored);
+  return fs::exists(folder / "config.json", ignored) || fs::exists(folder / "open_clip_config.json", ignored);
 }
 
 fs::path find_default() {

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "ops/linear.h"
 #include "weights/writer.h"
 
@@ -31,6 +32,20 @@ void copy_other_files(const std::filesystem::path& from, const std::filesystem::
     std::filesystem::copy_file(entry.path(), to / entry.path().filename(),
                                std::filesystem::copy_options::overwrite_existing);
   }
+}
+
+// Folders below a checkpoint hold second tokenizers and towers published apart; they stay as they are.
+void copy_folders(const std::filesystem::path& from, const std::filesystem::path& to) {
+  for (const auto& entry : std::filesystem::directory_iterator(from))
+    if (entry.is_directory())
+      std::filesystem::copy(entry.path(), to / entry.path().filename(),
+                            std::filesystem::copy_options::recursive);
+}
+
+int64_t bytes_of(const TensorSource& source) {
+  int64_t bytes = 0;
+  for (const std::string& name : source.names()) bytes += source.info(name).file_bytes;
+  return bytes;
 }
 
 // Layers that are matrices of the forward pass; tables of positions and the like are read row by row.
@@ -113,7 +128,10 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
   int bits = precision == Precision::int8 ? 8 : 4;
   std::shared_ptr<const TensorSource> source = open_weights(from);
   NamedTensors tensors;
+  Progress progress{"quantising", 0, static_cast<double>(bytes_of(*source)), "bytes", ""};
   for (const std::string& name : source->names()) {
+    report_progress(progress);
+    progress.done += static_cast<double>(source->info(name).file_bytes);
     if (source->has(name + "_scale"))
       fail(ErrorKind::bad_request, "start from the original checkpoint", "{}: {} is quantised already",
            from.string(), name);
@@ -127,10 +145,14 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
     tensors.emplace_back(name + "_scale", scales.to(at::kHalf));
     if (minimums.defined()) tensors.emplace_back(name + "_min", minimums.to(at::kHalf));
   }
+  report_progress(progress);
   copy_other_files(from, to);
-  nlohmann::ordered_json config = nlohmann::ordered_json::parse(read_text(from / "config.json"));
+  copy_folders(from, to);
+  const char* config_name =
+      std::filesystem::exists(from / "config.json") ? "config.json" : "open_clip_config.json";
+  nlohmann::ordered_json config = nlohmann::ordered_json::parse(read_text(from / config_name));
   config["quantization_config"] = {{"quant_method", "vlm"}, {"bits", bits}, {"group_size", kGroup}};
-  write_text(to / "config.json", config.dump(2) + "\n");
+  write_text(to / config_name, config.dump(2) + "\n");
   write_weights(to, tensors);
 }
 
