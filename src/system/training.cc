@@ -156,7 +156,8 @@ ExampleBatch pack_examples(const std::vector<Prompt>& examples) {
 }
 
 LanguageTrainable::Losses next_token_loss(const Tensor& hidden_TD, const ExampleBatch& batch, bool all_logits,
-                                          const std::function<Tensor(const Tensor&)>& head) {
+                                          const std::function<Tensor(const Tensor&)>& head,
+                                          double label_smoothing) {
   LanguageTrainable::Losses losses;
   losses.counted_tokens = batch.label_rows.size(0);
   if (losses.counted_tokens == 0)
@@ -168,7 +169,8 @@ LanguageTrainable::Losses next_token_loss(const Tensor& hidden_TD, const Example
   } else {
     counted = losses.logits = head(hidden_TD.index_select(0, batch.label_rows));
   }
-  losses.loss = at::cross_entropy_loss(counted.to(at::kFloat), batch.label_ids);
+  losses.loss = at::cross_entropy_loss(counted.to(at::kFloat), batch.label_ids, {}, at::Reduction::Mean,
+                                       kIgnore, label_smoothing);
   return losses;
 }
 

@@ -63,6 +63,7 @@ ExampleBatch pack_examples(const std::vector<Prompt>& examples);
 // Mean cross entropy over the counted next tokens. `head` makes logits of hidden rows; only counted rows
 // unless all_logits.
 LanguageTrainable::Losses next_token_loss(const Tensor& hidden_TD, const ExampleBatch& batch, bool all_logits,
-                                          const std::function<Tensor(const Tensor&)>& head);
+                                          const std::function<Tensor(const Tensor&)>& head,
+                                          double label_smoothing = 0);
 
 }  // namespace vlm
