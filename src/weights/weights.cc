@@ -54,6 +54,10 @@ Tensor dequantise(const GroupQuantised& matrix) {
 }
 
 bool glob_matches(std::string_view pattern, std::string_view name) {
+  for (size_t bar = pattern.find('|'); bar != std::string_view::npos; bar = pattern.find('|')) {
+    if (glob_matches(pattern.substr(0, bar), name)) return true;
+    pattern.remove_prefix(bar + 1);
+  }
   size_t at_pattern = 0, at_name = 0, star = std::string_view::npos, star_name = 0;
   while (at_name < name.size()) {
     if (at_pattern < pattern.size() && (pattern[at_pattern] == '?' || pattern[at_pattern] == name[at_name])) {

@@ -60,8 +60,8 @@ struct GroupQuantised {
 };
 Tensor dequantise(const GroupQuantised& matrix);  // float32 [out, in]
 
-bool glob_matches(std::string_view pattern,
-                  std::string_view name);  // * any run of characters, ? one character
+// * any run of characters, ? one character, | between whole patterns of which one must match.
+bool glob_matches(std::string_view pattern, std::string_view name);
 
 class Weights {
  public:
