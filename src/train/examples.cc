@@ -38,7 +38,8 @@ class SceneExamples final : public ExampleSource {
       auto things = static_cast<int64_t>(scene.objects.size() + scene.pictures.size());
       int64_t drills = std::min(options_.drills, 2 * things - 1);
       for (data::Turn& turn : drill(scene, rng, drills)) turns.push_back(std::move(turn));
-      Example example = labelled(scene, turns);
+      Drawn drawn = this->drawn(scene);
+      Example example = rng.chance(options_.apart) ? apart(drawn, turns) : labelled(drawn, turns);
       if (options_.longest > 0 && !cut_example(example, options_.longest)) continue;
       return example;
     }
@@ -46,7 +47,7 @@ class SceneExamples final : public ExampleSource {
 
   Example make_crowded(int64_t index) const override {
     data::Rng rng = rng_of(~index);
-    return labelled(dense_scene(rng, data_.scene), {{"What is this?", "a picture", "patches"}});
+    return labelled(drawn(dense_scene(rng, data_.scene)), {{"What is this?", "a picture", "patches"}});
   }
 
   Pair make_pair(int64_t index) const override {
@@ -61,11 +62,50 @@ class SceneExamples final : public ExampleSource {
   }
 
  private:
+  struct Drawn {
+    Image image;
+    ScenePatches patches;
+  };
+  Drawn drawn(const data::Scene& scene) const {
+    Drawn result{data::draw(scene, data_.height, data_.width), {}};
+    if (options_.patch_grid > 0) result.patches = patches_of(scene, options_.patch_grid);
+    return result;
+  }
+
   data::Rng rng_of(int64_t index) const {
     return data::Rng(data::mix_bits(data::mix_bits(options_.seed) + static_cast<uint64_t>(index)));
   }
 
-  Example labelled(const data::Scene& scene, const std::vector<data::Turn>& turns) const {
+  // Every turn is a conversation of its own about the picture, which they share: an answer cannot be taken
+  // from the turns before.
+  Example apart(const Drawn& drawn, const std::vector<data::Turn>& turns) const {
+    Example whole = labelled(drawn, {turns[0]});
+    Prompt& prompt = whole.prompt;
+    int64_t shared = prompt.media.back().begin + prompt.media.back().rows;
+    prompt.turns_apart = {shared};
+    auto look_apart = [&](Gaze& gaze, int64_t begin) {
+      gaze.row += begin - shared;
+      gaze.shared = shared, gaze.begin = begin;
+    };
+    for (Gaze& gaze : whole.gazes) look_apart(gaze, shared);
+    for (size_t at = 1; at < turns.size(); ++at) {
+      auto begin = static_cast<int64_t>(prompt.ids.size());
+      if (options_.longest > 0 && begin >= options_.longest) break;
+      Example next = labelled(drawn, {turns[at]});
+      for (Gaze& gaze : next.gazes) {
+        look_apart(gaze, begin);
+        whole.gazes.push_back(std::move(gaze));
+      }
+      prompt.turns_apart.push_back(begin);
+      prompt.ids.insert(prompt.ids.end(), next.prompt.ids.begin() + shared, next.prompt.ids.end());
+      prompt.labels.insert(prompt.labels.end(), next.prompt.labels.begin() + shared,
+                           next.prompt.labels.end());
+      whole.kinds.push_back(turns[at].kind);
+    }
+    return whole;
+  }
+
+  Example labelled(const Drawn& drawn, const std::vector<data::Turn>& turns) const {
     Example example;
     Request request;
     for (const data::Turn& turn : turns) {
@@ -73,13 +113,12 @@ class SceneExamples final : public ExampleSource {
       request.messages.push_back(ChatMessage::text("assistant", turn.answer));
       example.kinds.push_back(turn.kind);
     }
-    request.images.push_back(data::draw(scene, data_.height, data_.width));
+    request.images.push_back(drawn.image);
     example.prompt = model_->prepare_example(request);
     if (options_.patch_grid > 0) {
-      ScenePatches patches = patches_of(scene, options_.patch_grid);
-      example.patch_labels = patches.labels;
+      example.patch_labels = drawn.patches.labels;
       if (options_.gaze_tokens)
-        example.gazes = gazes_of(example.prompt, *options_.gaze_tokens, turns, patches);
+        example.gazes = gazes_of(example.prompt, *options_.gaze_tokens, turns, drawn.patches);
     }
     return example;
   }
@@ -202,6 +241,7 @@ bool cut_example(Example& example, int64_t longest) {
   if (end == 0) return false;
   prompt.ids.resize(end);
   prompt.labels.resize(end);
+  std::erase_if(prompt.turns_apart, [&](int64_t begin) { return begin >= static_cast<int64_t>(end); });
   if (example.kinds.size() > answers) example.kinds.resize(answers);
   std::erase_if(example.gazes, [&](const Gaze& gaze) { return gaze.row >= static_cast<int64_t>(end) - 1; });
   return true;

@@ -38,6 +38,7 @@ struct ExampleOptions {
   int64_t longest = 0;                           // tokens; turns that do not fit are left out; 0: no limit
   int64_t patch_grid = 0;                        // of patch labels; 0: none
   int64_t drills = 0;                            // exercises beside the questions about a scene
+  double apart = 0;                              // share of examples whose turns do not see each other
   std::shared_ptr<const Tokenizer> gaze_tokens;  // the model's, where examples shall say where to look
 };
 

@@ -129,7 +129,7 @@ class Reader {
   std::vector<Gaze> finish() const {
     std::vector<Gaze> gazes;
     for (const auto& [key, meaning] : meanings_) {
-      Gaze gaze{key.row, key.in_answer, key.is_second, {}};
+      Gaze gaze{.row = key.row, .in_answer = key.in_answer, .is_second = key.is_second};
       add_targets(meaning.things, meaning.counts, patches_, prompt_.media.front().begin, gaze.targets);
       if (!gaze.targets.empty()) gazes.push_back(std::move(gaze));
     }
@@ -159,7 +159,7 @@ GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& leng
     int64_t length = lengths[sequence];
     const std::vector<const Gaze*>& wanted = gazes[sequence];
     if (wanted.empty()) continue;
-    std::vector<int64_t> rows, looks, target_looks;
+    std::vector<int64_t> rows, shared, begins, looks, target_looks;
     std::vector<float> weights;
     int64_t count = static_cast<int64_t>(wanted.size()), targets = 0;
     for (const Gaze* gaze : wanted) targets += static_cast<int64_t>(gaze->targets.size());
@@ -176,6 +176,8 @@ GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& leng
       best += std::log(shares);
       looks.push_back((gaze->is_second && heads > 1 ? count : 0) + static_cast<int64_t>(rows.size()));
       rows.push_back(gaze->row);
+      shared.push_back(gaze->shared);
+      begins.push_back(gaze->begin);
     }
     std::vector<Tensor> scores;
     Tensor positions_R = ids_tensor(rows);
@@ -186,8 +188,11 @@ GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& leng
     }
     Tensor score_RL = at::cat(scores).index_select(0, ids_tensor(looks)).to(at::kFloat) /
                       std::sqrt(static_cast<double>(width));
-    Tensor later_RL = at::arange(length).unsqueeze(0) > positions_R.unsqueeze(1);
-    Tensor share_RL = at::log_softmax(score_RL.masked_fill(later_RL, kNever), 1);
+    Tensor key_1L = at::arange(length).unsqueeze(0);
+    auto column = [](const std::vector<int64_t>& values) { return ids_tensor(values).unsqueeze(1); };
+    Tensor hidden_RL = key_1L.ge(column(shared)).logical_and(key_1L.lt(column(begins)));
+    hidden_RL = hidden_RL.logical_or(key_1L > positions_R.unsqueeze(1));
+    Tensor share_RL = at::log_softmax(score_RL.masked_fill(hidden_RL, kNever), 1);
     Tensor reached_G = at::logsumexp(share_RL.index_select(0, ids_tensor(target_looks)) + outside_GL, {1});
     Tensor loss = -(reached_G * at::tensor(weights)).sum() - best;
     result.loss = result.loss.defined() ? result.loss + loss : loss;

@@ -21,6 +21,8 @@ struct Gaze {
   int64_t row = 0;         // the token's position
   bool in_answer = false;  // of a token that predicts an answer's next one; else of the end of a phrase
   bool is_second = false;  // at the same time as another gaze of the token
+  // The token sees positions before `shared` and from `begin` on (and none behind its own).
+  int64_t shared = 0, begin = 0;
   std::vector<std::vector<int64_t>> targets;  // sets of positions, each of which gets an equal share
 };
 

@@ -295,6 +295,9 @@ class AnswerObjective final : public Objective {
       for (size_t at = 1; at < prompt.ids.size(); ++at) {
         bool is_answer = prompt.labels[at] != kIgnore;
         if (is_answer != of_answers || (!is_answer && tokenizer_->is_special(prompt.ids[at]))) continue;
+        if (std::binary_search(prompt.turns_apart.begin(), prompt.turns_apart.end(),
+                               static_cast<int64_t>(at)))
+          continue;  // what stands before is another turn
         rows.push_back(begin + static_cast<int64_t>(at) - 1);
         ids.push_back(prompt.ids[at]);
       }
@@ -413,6 +416,7 @@ std::unique_ptr<Objective> make_objective(const Recipe& recipe, const StageRecip
   options.seed = recipe.seed + kApart * static_cast<uint64_t>(stage_index + 1);
   options.longest = stage.tokens;
   options.drills = stage.drills;
+  options.apart = stage.apart;
   if (stage.objective == "contrastive")
     return std::make_unique<ContrastiveObjective>(recipe, stage, options, model);
   return std::make_unique<AnswerObjective>(recipe, stage, options, model, known);

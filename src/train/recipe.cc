@@ -197,6 +197,7 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
   table.read("word_loss", stage.word_loss, 0, kMost);
   table.read("attention_loss", stage.attention_loss, 0, kMost);
   table.read("attention_layers", stage.attention_layers, 0, 1 << 10);
+  table.read("apart", stage.apart, 0, 1);
   table.read("drills", stage.drills, 0, 64);
   table.read("dense_share", stage.dense_share, 0, 100);
   read_lora(table.below("lora"), stage.lora);

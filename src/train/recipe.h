@@ -43,6 +43,7 @@ struct StageRecipe {
   double word_loss = 0;       // weight of the connector's outputs resembling the words for them
   double attention_loss = 0;  // weight of looking at what phrases and answers mean
   std::vector<int64_t> attention_layers = {1, 2};  // of the language model: where phrases look, and answers
+  double apart = 0;                                // share of pictures whose turns do not see each other
   int64_t drills = 0;                              // exercises among the turns about a scene
   double dense_share = 0;                          // crowded scenes, for patch_loss alone, for each example
   LoraOptions lora;
