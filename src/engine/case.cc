@@ -97,6 +97,7 @@ ReferenceCase ReferenceCase::read(const std::filesystem::path& folder) {
   if (inputs.has("target")) result.request.target = inputs.at("target").as<std::string>();
   result.texts = inputs.get("texts", std::vector<std::string>{});
   result.max_new_tokens = json.find("generate").get<int64_t>("max_new_tokens", 0);
+  result.num_beams = json.find("generate").get<int64_t>("num_beams", 1);
   if (json.has("rendered_prompt")) result.rendered_prompt = json.at("rendered_prompt").as<std::string>();
   if (json.has("answer")) result.answer = answer_from(json.at("answer"));
   Json checks = json.at("checks");

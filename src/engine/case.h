@@ -19,7 +19,7 @@ struct ReferenceCase {
   std::string system, task;
   Request request;                 // of generate and train cases of chat-like systems
   std::vector<std::string> texts;  // of dual encoders
-  int64_t max_new_tokens = 0;
+  int64_t max_new_tokens = 0, num_beams = 1;
   struct Check {
     std::string tensor;
     bool exact = false;

@@ -108,10 +108,12 @@ Answer Session::search_beams(const Prompt& prompt, const AnswerOptions& options)
   sampling.eos_ids = generator_->eos_ids();
   sampling.max_new_tokens = options.max_new_tokens;
   add_rules(sampling, generator_->rules());
-  BeamOptions beam_options{.num_beams = options.num_beams,
-                           .max_new_tokens = options.max_new_tokens,
-                           .length_penalty = options.length_penalty,
-                           .eos_ids = generator_->eos_ids()};
+  BeamOptions beam_options{
+      .num_beams = options.num_beams,
+      .max_new_tokens = options.max_new_tokens,
+      .length_penalty = options.length_penalty,
+      .early_stopping = generator_->rules().stops_beams_early ? EarlyStopping::yes : EarlyStopping::no,
+      .eos_ids = generator_->eos_ids()};
   BeamSearch search(beam_options);
   Answer answer;
   std::vector<Tensor> features = encode_media(*generator_, prompt, cache_.get(), answer.times);

@@ -9,6 +9,7 @@
 #include "engine/case.h"
 #include "engine/decode.h"
 #include "engine/sampler.h"
+#include "engine/session.h"
 
 namespace vlm {
 
@@ -91,6 +92,33 @@ std::vector<TensorCheck> check_answer(const ReferenceCase::ReadAnswer& wanted, c
   return checks;
 }
 
+bool ends_with(const std::vector<int64_t>& ids, const std::vector<int64_t>& ends) {
+  return !ids.empty() && std::find(ends.begin(), ends.end(), ids.back()) != ends.end();
+}
+
+// The reference keeps the end token that it stopped at.
+void keep_end(const ReferenceCase& reference, const std::vector<int64_t>& ends, std::vector<int64_t>& ids) {
+  std::vector<int64_t> expected = to_ids(reference.expected->load("generated_ids"));
+  if (ends_with(expected, ends)) ids.push_back(expected.back());
+}
+
+// The best of several beams, and the logits that lead along it.
+std::vector<int64_t> search_beams(const ReferenceCase& reference, const LoadedModel& loaded,
+                                  const Generator& generator, const Prompt& prompt,
+                                  const std::vector<Tensor>& features, std::vector<Tensor>& rows) {
+  std::shared_ptr<const LoadedModel> borrowed(std::shared_ptr<const LoadedModel>(), &loaded);
+  AnswerOptions options;
+  options.max_new_tokens = reference.max_new_tokens;
+  options.num_beams = reference.num_beams;
+  Answer answer = Session(borrowed, nullptr).answer(reference.request, options);
+  if (answer.finish == Finish::eos) keep_end(reference, generator.eos_ids(), answer.ids);
+  Sequence sequence;
+  rows.push_back(generator.prefill(prompt, features, sequence, /*all_rows=*/false));
+  for (size_t idx = 0; idx + 1 < answer.ids.size(); ++idx)
+    rows.push_back(generator.extend({{{answer.ids[idx]}, &sequence}}));
+  return answer.ids;
+}
+
 // What transformers' generate() does greedily, under the rules of the checkpoint's configuration.
 std::vector<int64_t> generate(const ReferenceCase& reference, const Generator& generator,
                               const Prompt& prompt, std::vector<Tensor>& rows) {
@@ -109,12 +137,7 @@ std::vector<int64_t> generate(const ReferenceCase& reference, const Generator& g
     return sampler.next(logits, decoder_prompt, generated);
   };
   DecodeResult result = decode(generator, prompt, memory, nullptr, options);
-  if (result.finish == Finish::eos) {  // the reference keeps the end token it stopped at
-    Tensor expected = reference.expected->load("generated_ids");
-    int64_t last = expected[expected.numel() - 1].item<int64_t>();
-    if (std::find(options.eos_ids.begin(), options.eos_ids.end(), last) != options.eos_ids.end())
-      result.ids.push_back(last);
-  }
+  if (result.finish == Finish::eos) keep_end(reference, options.eos_ids, result.ids);
   return result.ids;
 }
 
@@ -134,12 +157,13 @@ void run_generate(const ReferenceCase& reference, const LoadedModel& loaded, con
     Sequence sequence;
     computed["logits"] = generator.prefill(prompt, features, sequence, /*all_rows=*/true);
   }
-  std::vector<int64_t> ids = generate(reference, generator, prompt, rows);
+  std::vector<int64_t> ids = reference.num_beams > 1
+                                 ? search_beams(reference, loaded, generator, prompt, features, rows)
+                                 : generate(reference, generator, prompt, rows);
   if (generator.is_encoder_decoder()) computed["logits"] = at::cat(rows);
   computed["generated_ids"] = ids_tensor(ids);
 
-  std::vector<int64_t> ends = generator.eos_ids();
-  if (!ids.empty() && std::find(ends.begin(), ends.end(), ids.back()) != ends.end()) ids.pop_back();
+  if (ends_with(ids, generator.eos_ids())) ids.pop_back();
   const Tokenizer& tokenizer = loaded.checkpoint.tokens();
   std::string text = tokenizer.decode(ids, /*skip_special_tokens=*/false);
   ParsedAnswer answer{text, {}, {}};

@@ -13,6 +13,7 @@ struct GenerationRules {
   int64_t no_repeat_ngram_size = 0;
   int64_t min_new_tokens = 0;
   std::vector<int64_t> suppress_tokens;
+  bool stops_beams_early = false;  // early_stopping: a beam search ends as soon as it has enough answers
 };
 
 }  // namespace vlm

@@ -189,7 +189,7 @@ void add_t5_sentinels(const Json& config, TokenizerParts& parts) {
 
 }  // namespace
 
-LoadedTokenizer load_tokenizer(const fs::path& folder) {
+LoadedTokenizer load_tokenizer(const fs::path& folder, const std::vector<std::string>& special) {
   Json config = read_optional(folder / "tokenizer_config.json");
   Json map = read_optional(folder / "special_tokens_map.json");
   std::string kind = config.get("tokenizer_class", "");
@@ -225,6 +225,8 @@ LoadedTokenizer load_tokenizer(const fs::path& folder) {
   }
   if (keeps_ids && (kind.starts_with("T5") || kind.starts_with("MT5"))) add_t5_sentinels(config, parts);
   with_context(folder.string(), [&] { add_tokens(folder, config, map, keeps_ids, parts); });
+  for (const std::string& content : special)
+    parts.added.add({.content = content, .normalized = false, .special = true}, *parts.model);
   if (!keeps_ids) override_bos_eos(config, map, parts);
   finish_text(config, is_bpe, parts);
   LoadedTokenizer loaded;
