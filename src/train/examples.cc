@@ -84,7 +84,9 @@ class SceneExamples final : public ExampleSource {
     int64_t shared = prompt.media.back().begin + prompt.media.back().rows;
     prompt.turns_apart = {shared};
     auto look_apart = [&](Gaze& gaze, int64_t begin) {
-      gaze.row += begin - shared;
+      auto move = [&](int64_t& position) { position += position >= shared ? begin - shared : 0; };
+      move(gaze.row);
+      for (std::vector<int64_t>& target : gaze.targets) std::for_each(target.begin(), target.end(), move);
       gaze.shared = shared, gaze.begin = begin;
     };
     for (Gaze& gaze : whole.gazes) look_apart(gaze, shared);

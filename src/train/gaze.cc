@@ -86,11 +86,20 @@ class Reader {
       while (end < tokens_.size() && prompt_.labels[end] != kIgnore) ++end;
       size_t question_text = prompt_.text.find(turn.question, tokens_[at].begin);
       size_t answer_text = prompt_.text.find(turn.answer, tokens_[answer].begin);
+      bool is_found = answer_text != std::string::npos && question_text != std::string::npos;
+      VLM_CHECK(is_found, "the turn \"{}\" in its own prompt", turn.question);
+      std::vector<std::pair<const Look*, int64_t>> phrases;
+      for (const Look& look : turn.looks)
+        if (!look.in_answer)
+          phrases.emplace_back(&look, look_behind(look, question_text + look.end, at, answer));
+      bool is_pair =
+          std::any_of(turn.looks.begin(), turn.looks.end(), [](const Look& look) { return look.is_second; });
       for (const Look& look : turn.looks) {
-        if (look.in_answer && answer_text != std::string::npos)
-          look_along(look, answer_text, answer, end);
-        else if (!look.in_answer && question_text != std::string::npos)
-          look_behind(look, question_text + look.end, at, answer);
+        if (!look.in_answer) continue;
+        int64_t phrase = -1;
+        for (const auto& [other, row] : phrases)
+          if (is_pair && other->things == look.things) phrase = row;
+        look_along(look, answer_text, answer, end, phrase);
       }
       at = end;
     }
@@ -102,6 +111,7 @@ class Reader {
   struct Meaning {
     std::vector<Thing> things;
     bool counts = false;
+    int64_t phrase = -1;  // a position that has seen them as well
   };
   struct Key {
     int64_t row;
@@ -109,21 +119,26 @@ class Reader {
     auto operator<=>(const Key&) const = default;
   };
 
-  void look_along(const Look& look, size_t text, size_t first, size_t behind) {
+  void look_along(const Look& look, size_t text, size_t first, size_t behind, int64_t phrase) {
     for (size_t at = std::max<size_t>(first, 1); at < behind; ++at)
-      if (tokens_[at].overlaps(text + look.begin, text + look.end)) add(at - 1, look);
+      if (tokens_[at].overlaps(text + look.begin, text + look.end)) add(at - 1, look).phrase = phrase;
   }
 
-  // A phrase's last token has seen the whole phrase.
-  void look_behind(const Look& look, size_t end, size_t first, size_t behind) {
-    for (size_t at = first; at < behind; ++at)
-      if (tokens_[at].overlaps(end - 1, end)) return add(at, look);
+  // From a phrase's last token, which has seen the whole phrase; returns its position.
+  int64_t look_behind(const Look& look, size_t end, size_t first, size_t behind) {
+    for (size_t at = first; at < behind; ++at) {
+      if (!tokens_[at].overlaps(end - 1, end)) continue;
+      add(at, look);
+      return static_cast<int64_t>(at);
+    }
+    return -1;
   }
 
-  void add(size_t row, const Look& look) {
+  Meaning& add(size_t row, const Look& look) {
     Meaning& meaning = meanings_[{static_cast<int64_t>(row), look.in_answer, look.is_second}];
     meaning.things.insert(meaning.things.end(), look.things.begin(), look.things.end());
     meaning.counts = meaning.counts || look.counts;
+    return meaning;
   }
 
   std::vector<Gaze> finish() const {
@@ -131,6 +146,12 @@ class Reader {
     for (const auto& [key, meaning] : meanings_) {
       Gaze gaze{.row = key.row, .in_answer = key.in_answer, .is_second = key.is_second};
       add_targets(meaning.things, meaning.counts, patches_, prompt_.media.front().begin, gaze.targets);
+      if (meaning.phrase >= 0) {
+        std::vector<int64_t> all = {meaning.phrase};
+        for (const std::vector<int64_t>& target : gaze.targets)
+          all.insert(all.end(), target.begin(), target.end());
+        gaze.targets = {all};
+      }
       if (!gaze.targets.empty()) gazes.push_back(std::move(gaze));
     }
     return gazes;

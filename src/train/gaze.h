@@ -23,6 +23,7 @@ struct Gaze {
   bool is_second = false;  // at the same time as another gaze of the token
   // The token sees positions before `shared` and from `begin` on (and none behind its own).
   int64_t shared = 0, begin = 0;
+  // With two things to compare, an answer may as well look at the phrases, which have looked at them before.
   std::vector<std::vector<int64_t>> targets;  // sets of positions, each of which gets an equal share
 };
 

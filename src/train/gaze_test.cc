@@ -85,6 +85,20 @@ TEST(Gazes, CountingLooksOnceAtEverythingAndOnceAtNothing) {
   EXPECT_EQ(gazes[0].targets, (Targets{{kFirstPatch + 1}, {kFirstPatch + 3}, {0}}));
 }
 
+TEST(Gazes, OfAPairMayGoToTheirPhrases) {
+  data::Turn turn{"a or b", "a", "comparison"};
+  data::Thing first{data::Thing::Kind::object, 0}, second{data::Thing::Kind::object, 1};
+  turn.looks = {{.begin = 0, .end = 1, .things = {first}},
+                {.begin = 5, .end = 6, .things = {second}},
+                {.in_answer = true, .begin = 0, .end = 1, .things = {first}},
+                {.in_answer = true, .begin = 0, .end = 1, .things = {second}, .is_second = true}};
+  std::vector<Gaze> gazes = gazes_of(prompt_of(turn), Letters(), {turn}, two_objects());
+  ASSERT_EQ(gazes.size(), 4u);
+  constexpr int64_t kQuestion = kFirstPatch + kPatches;
+  EXPECT_EQ(gazes[2].targets, (Targets{{kQuestion, kFirstPatch + 0, kFirstPatch + 1}}));
+  EXPECT_EQ(gazes[3].targets, (Targets{{kQuestion + 5, kFirstPatch + 3}}));
+}
+
 TEST(Gazes, LettersThatLieOutsideAreLeftOut) {
   data::Turn turn{"q", "abc", "reading"};
   for (size_t at = 0; at < 3; ++at)
