@@ -183,6 +183,11 @@ void run_embed(const ReferenceCase& reference, const Embedder& embedder, Tensors
   computed["logits_per_image"] = embedder.logits_per_image(computed["image_embeds"], computed["text_embeds"]);
 }
 
+void run_embed(const ReferenceCase& reference, const TextEmbedder& embedder, Tensors& computed) {
+  computed["input_ids"] = embedder.prepare_texts(reference.texts);
+  computed["text_embeds"] = embedder.embed_texts(computed["input_ids"]);
+}
+
 void run_score(const ReferenceCase& reference, const PairScorer& scorer, Tensors& computed) {
   run_embed(reference, scorer, computed);
   computed["itm_logits"] = scorer.itm_logits(computed["pixel_values"], computed["input_ids"]);
@@ -203,6 +208,16 @@ void add_gradients(const LoadedModel& loaded, const Tensor& loss, Tensors& compu
 
 void run_train(const ReferenceCase& reference, const LoadedModel& loaded, Tensors& computed) {
   at::AutoGradMode with_gradients(true);
+  const auto* learner = as<PairTrainable>(*loaded.model);
+  if (const auto* embedder = as<Embedder>(*loaded.model); embedder && learner) {
+    computed["pixel_values"] = embedder->prepare_images(reference.request.images);
+    computed["input_ids"] = embedder->prepare_texts(reference.texts);
+    PairTrainable::PairLosses losses =
+        learner->pair_losses(computed["pixel_values"], computed["input_ids"]);
+    for (const auto& [name, part] : losses.parts) computed["loss/" + name] = part.detach();
+    add_gradients(loaded, losses.loss, computed);
+    return;
+  }
   if (const auto* embedder = as<Embedder>(*loaded.model)) {
     run_embed(reference, *embedder, computed);
     add_gradients(loaded, embedder->contrastive_loss(computed["logits_per_image"]), computed);
@@ -234,9 +249,13 @@ void run(const ReferenceCase& reference, const LoadedModel& loaded, CaseReport& 
     if (!scorer) lacks("matching head");
     run_score(reference, *scorer, computed);
   } else if (reference.task == "embed") {
-    const auto* embedder = as<Embedder>(*loaded.model);
-    if (!embedder) lacks("embedder");
-    run_embed(reference, *embedder, computed);
+    if (const auto* embedder = as<Embedder>(*loaded.model)) {
+      run_embed(reference, *embedder, computed);
+    } else {
+      const auto* texts = as<TextEmbedder>(*loaded.model);
+      if (!texts) lacks("embedder");
+      run_embed(reference, *texts, computed);
+    }
   } else if (reference.task == "classify") {
     const auto* classifier = as<Classifier>(*loaded.model);
     if (!classifier) lacks("classifier");
@@ -349,6 +368,8 @@ CaseReport verify_case(const std::filesystem::path& folder, const WeightsOptions
       trace::Scope scope(&recorder);
       run(reference, loaded, report, computed);
     }
+    // What building blocks return beside the results of their interface, they trace under its name.
+    for (const auto& [name, tensor] : recorder.points()) computed.emplace(name, tensor);
     for (const ReferenceCase::Check& check : reference.checks)
       report.checks.push_back(compare(check, computed[check.tensor], reference.expected->load(check.tensor)));
     if (!report.passed()) report.first_difference = find_first_difference(recorder, *reference.expected);
