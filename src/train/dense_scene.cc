@@ -114,8 +114,8 @@ Scene emoji(Rng& rng, const SceneOptions& options) {
 
 Scene dense_scene(Rng& rng, const SceneOptions& options) {
   double kind = rng.uniform();
-  if (kind < 0.45) return shapes(rng, options);
-  return kind < 0.85 ? letters(rng, options) : emoji(rng, options);
+  if (kind < 0.25) return shapes(rng, options);
+  return kind < 0.85 ? letters(rng, options) : emoji(rng, options);  // letters are the hardest
 }
 
 }  // namespace vlm

@@ -86,7 +86,8 @@ class SceneExamples final : public ExampleSource {
     auto look_apart = [&](Gaze& gaze, int64_t begin) {
       auto move = [&](int64_t& position) { position += position >= shared ? begin - shared : 0; };
       move(gaze.row);
-      for (std::vector<int64_t>& target : gaze.targets) std::for_each(target.begin(), target.end(), move);
+      for (Gaze::Target& target : gaze.targets)
+        std::for_each(target.positions.begin(), target.positions.end(), move);
       gaze.shared = shared, gaze.begin = begin;
     };
     for (Gaze& gaze : whole.gazes) look_apart(gaze, shared);

@@ -43,9 +43,12 @@ std::vector<Characters> characters_of(const Prompt& prompt, const Tokenizer& tok
   return all;
 }
 
-// The positions that mean a thing, into `targets`: letters share one set, everything else has its own.
-void add_targets(const std::vector<Thing>& things, bool counts, const ScenePatches& patches,
-                 int64_t first_patch, std::vector<std::vector<int64_t>>& targets) {
+// The positions that mean the things: letters share one set, everything else has its own.
+std::vector<Gaze::Target> targets_of(const std::vector<Thing>& things, bool counts,
+                                     const ScenePatches& patches, int64_t first_patch) {
+  // The share that nothing gets among n things tells their number best where n is about this.
+  constexpr double kNothingAmongThings = 3;
+  std::vector<Gaze::Target> targets;
   constexpr int64_t kNothing = 0;  // where every text begins, and no thing is
   std::vector<int64_t> letters;
   for (const Thing& thing : things) {
@@ -63,12 +66,16 @@ void add_targets(const std::vector<Thing>& things, bool counts, const ScenePatch
     } else {
       for (int64_t patch : shown.all) positions.push_back(first_patch + patch);
     }
-    if (!positions.empty()) targets.push_back(std::move(positions));
+    if (!positions.empty()) targets.push_back({std::move(positions)});
   }
   std::sort(letters.begin(), letters.end());
   letters.erase(std::unique(letters.begin(), letters.end()), letters.end());
-  if (!letters.empty()) targets.push_back(std::move(letters));
-  if (things.empty() || counts) targets.push_back({kNothing});
+  if (!letters.empty()) targets.push_back({std::move(letters)});
+  if (things.empty() || counts) targets.push_back({{kNothing}, kNothingAmongThings});
+  double sum = 0;
+  for (const Gaze::Target& target : targets) sum += target.share;
+  for (Gaze::Target& target : targets) target.share /= sum;
+  return targets;
 }
 
 class Reader {
@@ -145,11 +152,11 @@ class Reader {
     std::vector<Gaze> gazes;
     for (const auto& [key, meaning] : meanings_) {
       Gaze gaze{.row = key.row, .in_answer = key.in_answer, .is_second = key.is_second};
-      add_targets(meaning.things, meaning.counts, patches_, prompt_.media.front().begin, gaze.targets);
+      gaze.targets = targets_of(meaning.things, meaning.counts, patches_, prompt_.media.front().begin);
       if (meaning.phrase >= 0) {
-        std::vector<int64_t> all = {meaning.phrase};
-        for (const std::vector<int64_t>& target : gaze.targets)
-          all.insert(all.end(), target.begin(), target.end());
+        Gaze::Target all{{meaning.phrase}};
+        for (const Gaze::Target& target : gaze.targets)
+          all.positions.insert(all.positions.end(), target.positions.begin(), target.positions.end());
         gaze.targets = {all};
       }
       if (!gaze.targets.empty()) gazes.push_back(std::move(gaze));
@@ -187,14 +194,13 @@ GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& leng
     Tensor outside_GL = at::full({targets, length}, kNever);
     double best = 0;
     for (const Gaze* gaze : wanted) {
-      auto shares = static_cast<float>(gaze->targets.size());
-      for (const std::vector<int64_t>& target : gaze->targets) {
+      for (const Gaze::Target& target : gaze->targets) {
         float* row = outside_GL.data_ptr<float>() + static_cast<int64_t>(target_looks.size()) * length;
-        for (int64_t position : target) row[position] = 0;
+        for (int64_t position : target.positions) row[position] = 0;
         target_looks.push_back(static_cast<int64_t>(rows.size()));
-        weights.push_back(1 / shares);
+        weights.push_back(static_cast<float>(target.share));
+        best -= target.share * std::log(target.share);
       }
-      best += std::log(shares);
       looks.push_back((gaze->is_second && heads > 1 ? count : 0) + static_cast<int64_t>(rows.size()));
       rows.push_back(gaze->row);
       shared.push_back(gaze->shared);

@@ -18,13 +18,18 @@ namespace vlm {
 
 // What one token should look at.
 struct Gaze {
+  struct Target {
+    std::vector<int64_t> positions;
+    double share = 1;  // of the token's attention; a gaze's shares sum up to 1
+    bool operator==(const Target&) const = default;
+  };
   int64_t row = 0;         // the token's position
   bool in_answer = false;  // of a token that predicts an answer's next one; else of the end of a phrase
   bool is_second = false;  // at the same time as another gaze of the token
   // The token sees positions before `shared` and from `begin` on (and none behind its own).
   int64_t shared = 0, begin = 0;
   // With two things to compare, an answer may as well look at the phrases, which have looked at them before.
-  std::vector<std::vector<int64_t>> targets;  // sets of positions, each of which gets an equal share
+  std::vector<Target> targets;
 };
 
 // Of a conversation's turns about a scene, whose picture has grid * grid patches and comes first.

@@ -48,7 +48,7 @@ ScenePatches two_objects() {
   return patches;
 }
 
-using Targets = std::vector<std::vector<int64_t>>;
+using Targets = std::vector<Gaze::Target>;
 
 TEST(Gazes, EndOfAPhraseLooksAtWhatItMeans) {
   data::Turn turn{"is red up", "yes", "position"};
@@ -57,7 +57,7 @@ TEST(Gazes, EndOfAPhraseLooksAtWhatItMeans) {
   ASSERT_EQ(gazes.size(), 1u);
   EXPECT_EQ(gazes[0].row, kFirstPatch + kPatches + 5);  // the d of red
   EXPECT_FALSE(gazes[0].in_answer);
-  EXPECT_EQ(gazes[0].targets, (Targets{{kFirstPatch + 0, kFirstPatch + 1}}));
+  EXPECT_EQ(gazes[0].targets, (Targets{{{kFirstPatch + 0, kFirstPatch + 1}}}));
 }
 
 TEST(Gazes, AnswersLookFromTheTokenBefore) {
@@ -68,12 +68,12 @@ TEST(Gazes, AnswersLookFromTheTokenBefore) {
   ASSERT_EQ(gazes.size(), 2u);
   EXPECT_EQ(gazes[0].row, kFirstPatch + kPatches + 2);  // the a, behind "q "
   EXPECT_TRUE(gazes[0].in_answer);
-  EXPECT_EQ(gazes[0].targets, (Targets{{kFirstPatch + 3}}));
+  EXPECT_EQ(gazes[0].targets, (Targets{{{kFirstPatch + 3}}}));
   EXPECT_TRUE(gazes[1].is_second);
-  EXPECT_EQ(gazes[1].targets, (Targets{{0}}));  // nothing is there
+  EXPECT_EQ(gazes[1].targets, (Targets{{{0}}}));  // nothing is there
 }
 
-TEST(Gazes, CountingLooksOnceAtEverythingAndOnceAtNothing) {
+TEST(Gazes, CountingLooksOnceAtEverythingAndAtNothing) {
   data::Turn turn{"q", "2", "count"};
   turn.looks = {{.in_answer = true,
                  .begin = 0,
@@ -82,7 +82,7 @@ TEST(Gazes, CountingLooksOnceAtEverythingAndOnceAtNothing) {
                  .counts = true}};
   std::vector<Gaze> gazes = gazes_of(prompt_of(turn), Letters(), {turn}, two_objects());
   ASSERT_EQ(gazes.size(), 1u);
-  EXPECT_EQ(gazes[0].targets, (Targets{{kFirstPatch + 1}, {kFirstPatch + 3}, {0}}));
+  EXPECT_EQ(gazes[0].targets, (Targets{{{kFirstPatch + 1}, 0.2}, {{kFirstPatch + 3}, 0.2}, {{0}, 0.6}}));
 }
 
 TEST(Gazes, OfAPairMayGoToTheirPhrases) {
@@ -95,8 +95,8 @@ TEST(Gazes, OfAPairMayGoToTheirPhrases) {
   std::vector<Gaze> gazes = gazes_of(prompt_of(turn), Letters(), {turn}, two_objects());
   ASSERT_EQ(gazes.size(), 4u);
   constexpr int64_t kQuestion = kFirstPatch + kPatches;
-  EXPECT_EQ(gazes[2].targets, (Targets{{kQuestion, kFirstPatch + 0, kFirstPatch + 1}}));
-  EXPECT_EQ(gazes[3].targets, (Targets{{kQuestion + 5, kFirstPatch + 3}}));
+  EXPECT_EQ(gazes[2].targets, (Targets{{{kQuestion, kFirstPatch + 0, kFirstPatch + 1}}}));
+  EXPECT_EQ(gazes[3].targets, (Targets{{{kQuestion + 5, kFirstPatch + 3}}}));
 }
 
 TEST(Gazes, LettersThatLieOutsideAreLeftOut) {
@@ -108,8 +108,8 @@ TEST(Gazes, LettersThatLieOutsideAreLeftOut) {
                           .things = {{data::Thing::Kind::letter, 0, static_cast<int64_t>(at)}}});
   std::vector<Gaze> gazes = gazes_of(prompt_of(turn), Letters(), {turn}, two_objects());
   ASSERT_EQ(gazes.size(), 2u);
-  EXPECT_EQ(gazes[0].targets, (Targets{{kFirstPatch + 0}}));
-  EXPECT_EQ(gazes[1].targets, (Targets{{kFirstPatch + 2}}));
+  EXPECT_EQ(gazes[0].targets, (Targets{{{kFirstPatch + 0}}}));
+  EXPECT_EQ(gazes[1].targets, (Targets{{{kFirstPatch + 2}}}));
 }
 
 // Two sequences of three and four tokens; two heads of width one, whose scores are the keys themselves.
@@ -120,7 +120,7 @@ struct Scores {
 TEST(GazeLoss, IsNothingWhenEveryTargetHasItsShare) {
   Scores scores;
   scores.key[3][0][0] = scores.key[5][0][0] = 40;  // of the second sequence: 0 and 2
-  Gaze gaze{.row = 2, .targets = {{0}, {2}}};
+  Gaze gaze{.row = 2, .targets = {{{0}, 0.5}, {{2}, 0.5}}};
   GazeLoss loss = gaze_loss({scores.query, scores.key}, {3, 4}, {{}, {&gaze}});
   EXPECT_NEAR(loss.loss.item<double>(), 0, 1e-5);
   EXPECT_NEAR(loss.mass, 1, 1e-5);
@@ -131,7 +131,7 @@ TEST(GazeLoss, SeesNothingLaterAndCountsTheSecondHeadForSecondGazes) {
   Scores scores;
   scores.key[2][0][0] = 40;  // behind the row
   scores.key[1][1][0] = std::log(3.0f);
-  Gaze first{.row = 1, .targets = {{1}}}, second{.row = 1, .is_second = true, .targets = {{1}}};
+  Gaze first{.row = 1, .targets = {{{1}}}}, second{.row = 1, .is_second = true, .targets = {{{1}}}};
   GazeLoss of_first = gaze_loss({scores.query, scores.key}, {3, 4}, {{&first}, {}});
   EXPECT_NEAR(of_first.loss.item<double>(), std::log(2), 1e-5);
   GazeLoss of_second = gaze_loss({scores.query, scores.key}, {3, 4}, {{&second}, {}});
@@ -141,7 +141,7 @@ TEST(GazeLoss, SeesNothingLaterAndCountsTheSecondHeadForSecondGazes) {
 TEST(GazeLoss, GradientIsTheShareThatIsMissing) {
   Scores scores;
   scores.key.set_requires_grad(true);
-  Gaze gaze{.row = 3, .targets = {{1, 2}}};
+  Gaze gaze{.row = 3, .targets = {{{1, 2}}}};
   GazeLoss loss = gaze_loss({scores.query, scores.key}, {3, 4}, {{}, {&gaze}});
   EXPECT_NEAR(loss.loss.item<double>(), std::log(2), 1e-5);
   Tensor gradient = torch::autograd::grad({loss.loss}, {scores.key})[0].select(1, 0).flatten();

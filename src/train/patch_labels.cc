@@ -10,7 +10,21 @@ namespace vlm {
 
 namespace {
 
-enum Field { hue, shape, size, left_letter, right_letter, emoji, centre, place, num_fields };
+enum Field {
+  hue,
+  shape,
+  size,
+  left_letter,
+  right_letter,
+  emoji,
+  centre,
+  place,
+  centre_row,
+  centre_column,
+  num_fields
+};
+
+constexpr int64_t kCells = 8;  // along a side: finer than the nine places that have names
 
 constexpr int64_t kLetters = 10 + 26 + 26;
 constexpr int64_t kUnnamedSize = data::num_sizes + 1;
@@ -99,19 +113,21 @@ class Labeller {
     labels[hue] = 1 + static_cast<int64_t>(object.hue);
     labels[shape] = 1 + static_cast<int64_t>(object.shape);
     labels[size] = object.size ? 1 + static_cast<int64_t>(*object.size) : kUnnamedSize;
-    labels[place] = place_class(object.x, object.y);
+    mark_place(object.x, object.y, labels);
     return *(owners_[static_cast<size_t>(patch)] =
                  &result_.objects[static_cast<size_t>(&object - scene_.objects.data())]);
   }
 
-  static int64_t place_class(double x, double y) {
+  static void mark_place(double x, double y, int64_t* labels) {
     std::optional<data::Place> named = data::place_of(x, y);
-    return named ? 1 + static_cast<int64_t>(*named) : 0;
+    labels[place] = named ? 1 + static_cast<int64_t>(*named) : 0;
+    labels[centre_row] = 1 + std::clamp(static_cast<int64_t>(y * kCells), int64_t{0}, kCells - 1);
+    labels[centre_column] = 1 + std::clamp(static_cast<int64_t>(x * kCells), int64_t{0}, kCells - 1);
   }
 
   void mark_emoji(const data::Picture& picture, int64_t patch, PatchesOfThing& shown) {
     labels(patch)[emoji] = 1 + picture.emoji;
-    labels(patch)[place] = place_class(picture.x, picture.y);
+    mark_place(picture.x, picture.y, labels(patch));
     owners_[static_cast<size_t>(patch)] = &shown;
   }
 
@@ -167,7 +183,9 @@ std::vector<int64_t> patch_fields() {
           kLetters + 1,
           static_cast<int64_t>(data::emoji_table().size()) + 1,
           2,
-          data::num_places + 1};
+          data::num_places + 1,
+          kCells + 1,
+          kCells + 1};
 }
 
 std::vector<std::vector<std::string>> patch_words() {
