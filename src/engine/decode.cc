@@ -24,6 +24,15 @@ bool is_in(const std::vector<int64_t>& ids, int64_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
+// Pictures of several views, [1, n, 3, H, W]: zeros behind those with fewer, as the references' batches have.
+void pad_views(std::vector<Tensor>& pictures) {
+  int64_t most = 0;
+  for (const Tensor& picture : pictures) most = std::max(most, picture.dim() == 5 ? picture.size(1) : 0);
+  for (Tensor& picture : pictures)
+    if (picture.dim() == 5 && picture.size(1) < most)
+      picture = at::constant_pad_nd(picture, {0, 0, 0, 0, 0, 0, 0, most - picture.size(1)});
+}
+
 }  // namespace
 
 int64_t pick_greedy(std::span<float> logits, std::span<const int64_t>) {
@@ -38,7 +47,8 @@ std::map<std::string, Tensor> media_tensors(const Prompt& prompt) {
     for (const auto& [name, tensor] : media.extra) parts[name].push_back(tensor);
   }
   std::map<std::string, Tensor> joined;
-  for (const auto& [name, tensors] : parts) {
+  for (auto& [name, tensors] : parts) {
+    pad_views(tensors);
     bool fits = std::all_of(tensors.begin(), tensors.end(), [&](const Tensor& tensor) {
       return tensor.dim() > 0 && tensor.sizes().slice(1) == tensors.front().sizes().slice(1);
     });

@@ -1,5 +1,7 @@
 // The table of systems. A new system is one line here, its file, and its cases.
+#include "models/blip/systems.h"
 #include "models/clip/systems.h"
+#include "models/interleaved/systems.h"
 #include "models/kosmos/systems.h"
 #include "models/language/systems.h"
 #include "models/llava/systems.h"
@@ -10,7 +12,10 @@ namespace vlm {
 
 const std::vector<System>& all_systems() {
   static const std::vector<System> systems{
-      llava::llava_15(), llava::bakllava(), llava::firellava(), clip::clip(),
+      blip::blip(), blip::blip_2(), blip::instructblip(), language::t5(), language::bert(),
+      interleaved::fuyu(), interleaved::otterhd(),
+      llava::llava_15(), llava::bakllava(), llava::firellava(), llava::llava_16(),
+      llava::llava_onevision(), clip::clip(),
       clip::metaclip(),  clip::siglip(),    vit::vit(),         language::causal_lm(),
       kosmos::kosmos_2(), qwen::qwen2_vl(),
   };

@@ -13,6 +13,24 @@ namespace {
 // In Sequence::extra: by how much rotary positions of generated tokens differ from their places.
 constexpr char kRopeDelta[] = "rope_delta";
 
+// Where pictures (or videos) stand among all media, for systems with one mark for both. In a raw prompt the
+// pictures come first.
+std::vector<size_t> places_in(const Request& request, ContentPart::Kind kind) {
+  std::vector<size_t> places;
+  size_t place = 0;
+  for (const ChatMessage& message : request.messages)
+    for (const ContentPart& part : message.content) {
+      if (part.kind == ContentPart::Kind::text) continue;
+      if (part.kind == kind) places.push_back(place);
+      ++place;
+    }
+  if (!request.messages.empty()) return places;
+  bool is_video = kind == ContentPart::Kind::video;
+  for (size_t idx = 0; idx < (is_video ? request.videos.size() : request.images.size()); ++idx)
+    places.push_back(idx + (is_video ? request.images.size() : 0));
+  return places;
+}
+
 }  // namespace
 
 SplicedGenerator::SplicedGenerator(const DecoderConfig& text, const Weights& text_weights,
@@ -43,20 +61,35 @@ void SplicedGenerator::expand_ids(Prompt& prompt) const {
 
 // Media in the order of their marks in the text; within messages that is the order of the request's lists.
 void SplicedGenerator::add_media(Prompt& prompt, const Request& request) const {
-  if (!args_.image_mark.empty()) check_image_count(prompt.text, args_.image_mark, request.images.size());
-  if (!args_.video_mark.empty())
+  if (args_.video_mark.empty() && !request.videos.empty())
+    SplicedGenerator::prepare_video(request.videos.front(), request);
+  bool shares_mark = !args_.video_mark.empty() && args_.video_mark == args_.image_mark;
+  if (!args_.image_mark.empty())
+    check_image_count(prompt.text, args_.image_mark,
+                      request.images.size() + (shares_mark ? request.videos.size() : 0));
+  if (!args_.video_mark.empty() && !shares_mark)
     check_image_count(prompt.text, args_.video_mark, request.videos.size());
   std::vector<std::pair<size_t, MediaInput>> media;
-  auto add = [&](const std::string& mark, auto&& list, auto&& prepare) {
-    size_t at = 0;
+  auto add = [&](ContentPart::Kind kind, const std::string& mark, auto&& list, auto&& prepare) {
+    std::vector<size_t> places;
+    if (shares_mark) places = places_in(request, kind);
+    if (shares_mark && places.size() != list.size())
+      fail(ErrorKind::bad_request, "put pictures and videos into the messages, not their marks into the text",
+           "the messages have {} places for {} pictures or videos", places.size(), list.size());
+    size_t at = 0, number = 0;
     for (const auto& each : list) {
-      if (!mark.empty()) at = prompt.text.find(mark, at);
+      if (shares_mark)
+        at = places.at(number++);
+      else if (!mark.empty())
+        at = prompt.text.find(mark, at);
       media.emplace_back(at, prepare(each));
+      set_key(media.back().second);
       at += mark.size();
     }
   };
-  add(args_.image_mark, request.images, [&](const Image& image) { return prepare_image(image, request); });
-  add(args_.video_mark, request.videos, [&](const Video& video) {
+  add(ContentPart::Kind::image, args_.image_mark, request.images,
+      [&](const Image& image) { return prepare_image(image, request); });
+  add(ContentPart::Kind::video, args_.video_mark, request.videos, [&](const Video& video) {
     MediaInput input = prepare_video(video, request);
     input.kind = MediaInput::Kind::video;
     return input;
@@ -64,8 +97,6 @@ void SplicedGenerator::add_media(Prompt& prompt, const Request& request) const {
   std::stable_sort(media.begin(), media.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [place, input] : media) prompt.media.push_back(std::move(input));
-  arrange_media(prompt.media);
-  for (MediaInput& input : prompt.media) set_key(input);
 }
 
 Prompt SplicedGenerator::prepare(const Request& request) const {

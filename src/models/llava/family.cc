@@ -2,13 +2,62 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/llava/layouts.h"
+#include "models/llava/templates.h"
+
 namespace vlm::llava {
 
 namespace {
 
-constexpr char kImage[] = "<image>";
 // Marks a picture between chunks that are tokenised apart; the authors' IMAGE_TOKEN_INDEX.
 constexpr int64_t kAuthorsImageToken = -200;
+constexpr char kStoredTower[] = "model.vision_tower.vision_tower.vision_model.";
+// Views of a long video or a large picture run through the tower in groups, which bounds the memory.
+constexpr int64_t kViewsAtOnce = 8;
+
+std::string text_type(const Checkpoint& checkpoint) {
+  std::string type = checkpoint.config.get("model_type", "llava");
+  auto is = [&](const char* word, const char* architecture) {
+    return type.find(word) != std::string::npos || checkpoint.has_architecture(architecture);
+  };
+  if (is("mistral", "LlavaMistralForCausalLM")) return "mistral";
+  if (is("qwen", "LlavaQwenForCausalLM")) return "qwen2";
+  if (is("mpt", "LlavaMptForCausalLM") || checkpoint.has_architecture("LlavaMPTForCausalLM")) return "mpt";
+  return "llama";
+}
+
+// LLaVA-NeXT's code takes SigLIP towers without their last layer and head; files that store the tower store
+// neither.
+void use_siglip(Config& config, const TensorSource& source) {
+  int64_t last = config.vision.encoder.num_hidden_layers - 1;
+  auto stores = [&](const std::string& name) { return source.has(kStoredTower + name); };
+  config.feature_layer = last;
+  if (!stores("encoder.layers." + std::to_string(last) + ".layer_norm1.weight"))
+    config.vision.encoder.num_hidden_layers = last;
+  config.vision.has_attention_pool = stores("head.probe");
+  config.drops_first_token = false;
+}
+
+MlpConnectorArgs authors_connector(const Json& json) {
+  MlpConnectorArgs connector;
+  std::string projector = json.get("mm_projector_type", "linear");
+  if (projector == "linear")
+    connector.names = {"linear_1"};
+  else if (projector != "mlp2x_gelu")
+    fail(ErrorKind::unsupported, "known: linear, mlp2x_gelu", "config.json: mm_projector_type = \"{}\"",
+         projector);
+  return connector;
+}
+
+// The template beside the authors' files is the language model's own and knows no pictures.
+Checkpoint without_foreign_template(Checkpoint checkpoint) {
+  if (is_authors(checkpoint)) checkpoint.chat_template = nullptr;
+  return checkpoint;
+}
+
+std::string template_of(const Config& config, const Dialect& dialect) {
+  return config.marks_images ? with_marked_images(dialect.default_template) : dialect.default_template;
+}
 
 }  // namespace
 
@@ -23,7 +72,8 @@ Config Config::hugging_face(const Checkpoint& checkpoint) {
     fail(ErrorKind::unsupported, "known: default, full",
          "config.json: vision_feature_select_strategy = \"{}\"", strategy);
   config.drops_first_token = strategy == "default";
-  config.image_token = json.get<int64_t>("image_token_index", json.get<int64_t>("image_token_id", 32000));
+  config.placeholders.image =
+      json.get<int64_t>("image_token_index", json.get<int64_t>("image_token_id", 32000));
   config.connector = {
       .in = config.vision.encoder.hidden_size,
       .out = config.text.hidden_size,
@@ -41,33 +91,33 @@ Config Config::authors(const Checkpoint& checkpoint) {
   Config config;
   const Json& tower = checkpoint.vision_tower->config;
   config.vision = VitConfig::tower(tower.has("vision_config") ? tower.at("vision_config") : tower);
-  std::string type = json.get("model_type", "llava");
   nlohmann::json text = json.raw();  // the language model's keys lie at the top
-  text["model_type"] =
-      type.find("mistral") != std::string::npos || checkpoint.has_architecture("LlavaMistralForCausalLM")
-          ? "mistral"
-          : "llama";
+  text["model_type"] = text_type(checkpoint);
   config.text = DecoderConfig::from(Json::wrap(std::move(text), "config.json"));
   config.feature_layer = json.get<int64_t>("mm_vision_select_layer", -2);
   config.drops_first_token = json.get("mm_vision_select_feature", "patch") == "patch";
-  config.image_token = kAuthorsImageToken;
+  if (!config.vision.names.class_token) use_siglip(config, *checkpoint.source);
+  config.placeholders.image = kAuthorsImageToken;
   config.tokenises_chunks = true;
-  std::string projector = json.get("mm_projector_type", "linear");
-  config.connector = {.in = config.vision.encoder.hidden_size, .out = config.text.hidden_size};
-  if (projector == "linear")
-    config.connector.names = {"linear_1"};
-  else if (projector != "mlp2x_gelu")
-    fail(ErrorKind::unsupported, "known: linear, mlp2x_gelu", "config.json: mm_projector_type = \"{}\"",
-         projector);
-  json.require("mm_use_im_start_end", false);
+  config.connector = authors_connector(json);
+  config.connector.in = config.vision.encoder.hidden_size;
+  config.connector.out = config.text.hidden_size;
+  config.marks_images = json.get("mm_use_im_start_end", false);
   return config;
 }
 
-std::vector<std::vector<Rename>> layouts() {
-  return {
-      // transformers 4.52 and later
+Config config_of(const Checkpoint& checkpoint) {
+  return is_authors(checkpoint) ? Config::authors(checkpoint) : Config::hugging_face(checkpoint);
+}
+
+std::vector<std::vector<Rename>> layouts(const std::vector<std::string>& extra) {
+  std::vector<std::vector<Rename>> all{
+      // transformers 4.52 and later, with a head of its own and without
       {{"language_model.model.", "model.language_model."},
        {"language_model.lm_head.", "lm_head."},
+       {"vision_tower.", "model.vision_tower."},
+       {"multi_modal_projector.", "model.multi_modal_projector."}},
+      {{"language_model.model.", "model.language_model."},
        {"vision_tower.", "model.vision_tower."},
        {"multi_modal_projector.", "model.multi_modal_projector."}},
       // the authors' own, with the two-layer projector and with LLaVA 1's single layer
@@ -78,13 +128,21 @@ std::vector<std::vector<Rename>> layouts() {
       {{"language_model.", ""},
        {"vision_tower.", "model.vision_tower.vision_tower."},
        {"multi_modal_projector.linear_1.", "model.mm_projector."}},
+      {{"language_model.", ""},
+       {"vision_tower.", "model.vision_tower.vision_tower."},
+       {"multi_modal_projector.linear_1.", "transformer.mm_projector."}},
   };
+  for (std::vector<Rename>& layout : all)
+    for (const std::string& name : extra) layout.push_back({name, "model." + name});
+  return all;
 }
 
-Llava::Llava(Config config, const Checkpoint& checkpoint, const Weights& w, const char* default_template)
-    : SplicedGenerator(config.text, w / "language_model", checkpoint, {kImage, "", config.image_token},
-                       default_template),
+Llava::Llava(Config config, const Checkpoint& checkpoint, const Weights& w, Dialect dialect)
+    : SplicedGenerator(config.text, w / "language_model", without_foreign_template(checkpoint),
+                       {dialect.image_mark, dialect.video_mark, config.placeholders},
+                       template_of(config, dialect).c_str()),
       config_(std::move(config)),
+      dialect_(std::move(dialect)),
       vision_(config_.vision, w / "vision_tower.vision_model"),
       connector_(config_.connector, w / "multi_modal_projector") {
   const Json& preprocessor =
@@ -94,35 +152,50 @@ Llava::Llava(Config config, const Checkpoint& checkpoint, const Weights& w, cons
     processor_->pad_to_square = true;
 }
 
-MediaInput Llava::prepare_image(const Image& image, const Request&) const {
+const ImageProcessor& Llava::processor() const {
   if (!processor_)
     fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
          "the checkpoint says nothing about its pictures");
+  return *processor_;
+}
+
+MediaInput Llava::prepare_image(const Image& image, const Request&) const {
   MediaInput media;
-  media.pixel_values = (*processor_)(image).unsqueeze(0);
+  media.pixel_values = processor()(image).unsqueeze(0);
   media.rows = config_.tokens_per_image();
   return media;
 }
 
 std::vector<int64_t> Llava::tokenise(const std::string& text) const {
   if (!config_.tokenises_chunks) return SplicedGenerator::tokenise(text);
+  const std::string& mark = args().image_mark.empty() ? args().video_mark : args().image_mark;
   const TokenizerInfo& info = tokenizer().info;
   std::vector<int64_t> ids;
   for (size_t begin = 0;;) {
-    size_t end = text.find(kImage, begin);
+    size_t end = text.find(mark, begin);
     std::vector<int64_t> chunk = tokenizer().tokenizer->ids(text.substr(begin, end - begin));
     bool repeats_bos = begin > 0 && !chunk.empty() && info.bos_id && chunk.front() == *info.bos_id;
     ids.insert(ids.end(), chunk.begin() + (repeats_bos ? 1 : 0), chunk.end());
     if (end == std::string::npos) return ids;
-    ids.push_back(config_.image_token);
-    begin = end + sizeof kImage - 1;
+    ids.push_back(config_.placeholders.image);
+    begin = end + mark.size();
   }
 }
 
+Tensor Llava::project(const Tensor& pixels_NCHW) const {
+  std::vector<Tensor> groups;
+  int64_t num_views = pixels_NCHW.size(0);
+  int64_t at_once = at::GradMode::is_enabled() ? num_views : kViewsAtOnce;
+  for (int64_t begin = 0; begin < num_views; begin += at_once) {
+    Tensor state_NSV =
+        vision_.hidden_state(pixels_NCHW.slice(0, begin, begin + at_once), config_.feature_layer);
+    groups.push_back(connector_(config_.drops_first_token ? state_NSV.slice(1, 1) : state_NSV));
+  }
+  return trace::point("hidden/connector", at::cat(groups));
+}
+
 Tensor Llava::encode(const MediaInput& media) const {
-  Tensor state_NSV = vision_.hidden_state(media.pixel_values, config_.feature_layer);
-  Tensor image_NPD = connector_(config_.drops_first_token ? state_NSV.slice(1, 1) : state_NSV);
-  return trace::point("hidden/connector", image_NPD).flatten(0, 1);
+  return project(media.pixel_values).flatten(0, 1);
 }
 
 LanguageTrainable::PartNames Llava::part_names() const {

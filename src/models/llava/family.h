@@ -1,9 +1,9 @@
 // What the LLaVA-1.5 graph is made of, for the systems that share it.
 //
-//   pixels_N3HW --Vit--> state of layer vision_feature_layer, NSV --select--> NPV --MlpConnector--> image_NPD
+//   pixels_NCHW --Vit--> state of layer vision_feature_layer, NSV --select--> NPV --MlpConnector--> image_NPD
 //   ids_T --embed--> x_TD --splice image rows at <image>--> x_TD --CausalDecoder--> logits_TK
 //
-// N pictures, P image tokens each, V vision width, T tokens, D text width, K vocabulary.
+// N pictures or views, P image tokens each, V vision width, T tokens, D text width, K vocabulary.
 #pragma once
 
 #include "models/common/spliced.h"
@@ -19,35 +19,53 @@ struct Config {
   int64_t feature_layer = -2;  // index into the tower's hidden states
   bool drops_first_token =
       true;  // select strategy "default": without the class token (or SigLIP's first patch)
-  int64_t image_token = 32000;
+  Placeholders placeholders{32000};
   MlpConnectorArgs connector;
   bool tokenises_chunks = false;  // the authors' code encodes the text between pictures piece by piece
+  bool marks_images = false;      // mm_use_im_start_end: <im_start><image><im_end> in templates
 
-  static Config hugging_face(const Checkpoint& checkpoint);  // LlavaForConditionalGeneration
-  static Config authors(const Checkpoint& checkpoint);       // LlavaLlamaForCausalLM, LlavaMistralForCausalLM
+  static Config hugging_face(const Checkpoint& checkpoint);  // Llava*ForConditionalGeneration
+  static Config authors(const Checkpoint& checkpoint);       // LlavaLlamaForCausalLM and its siblings
 
   int64_t tokens_per_image() const { return vision.num_tokens() - (drops_first_token ? 1 : 0); }
 };
 
-class Llava final : public SplicedGenerator {
+Config config_of(const Checkpoint& checkpoint);  // by its layout
+
+// What systems of the family differ in beside their config: how prompts are written.
+struct Dialect {
+  std::string default_template;  // for checkpoints that publish none
+  std::string image_mark = "<image>";
+  std::string video_mark = {};
+  std::vector<std::string> stop_strings = {};
+};
+
+class Llava : public SplicedGenerator {
  public:
-  // `default_template`: for checkpoints that publish none.
-  Llava(Config config, const Checkpoint& checkpoint, const Weights& w, const char* default_template);
+  Llava(Config config, const Checkpoint& checkpoint, const Weights& w, Dialect dialect);
 
   Tensor encode(const MediaInput& media) const override;
   PartNames part_names() const override;
+  std::vector<std::string> stop_strings() const override { return dialect_.stop_strings; }
 
- private:
+ protected:
   MediaInput prepare_image(const Image& image, const Request& request) const override;
   std::vector<int64_t> tokenise(const std::string& text) const override;
 
+  const Config& config() const { return config_; }
+  const ImageProcessor& processor() const;  // throws bad_checkpoint when the checkpoint publishes none
+  Tensor project(const Tensor& pixels_NCHW) const;  // [N, P, D]
+
+ private:
   Config config_;
+  Dialect dialect_;
   Vit vision_;
   MlpConnector connector_;
   std::optional<ImageProcessor> processor_;
 };
 
-// The other layouts these checkpoints are published in.
-std::vector<std::vector<Rename>> layouts();
+// The other layouts these checkpoints are published in; `extra`: parameters beside tower, projector and
+// language model.
+std::vector<std::vector<Rename>> layouts(const std::vector<std::string>& extra = {});
 
 }  // namespace vlm::llava

@@ -14,38 +14,14 @@
 // BakLLaVA [bakllava]: the same graph on Mistral-7B (grouped queries, sliding window).
 // FireLLaVA [firellava]: LLaVA-1.5-13B trained on permissive data, with a prompt of its own and no published
 // chat template.
-#include "models/llava/systems.h"
-
 #include "models/llava/family.h"
+#include "models/llava/layouts.h"
+#include "models/llava/systems.h"
+#include "models/llava/templates.h"
 
 namespace vlm::llava {
 
 namespace {
-
-// Used where a checkpoint publishes no template. Pictures stand first in their turn, as all three were
-// trained.
-#define VLM_LLAVA_TURNS(before_answer)                                                                \
-  "{% for message in messages %}{% if message.role == 'user' %}USER: "                                \
-  "{% for part in message.content if part.type == 'image' %}<image>\n{% endfor %}"                    \
-  "{% for part in message.content if part.type == 'text' %}{{ part.text }}{% endfor %}" before_answer \
-  "{% elif message.role == 'assistant' %} {{ message.content[0].text }}</s>{% else %}{{ "             \
-  "message.content[0].text }} "                                                                       \
-  "{% endif %}{% endfor %}"
-
-constexpr char kTemplate[] = VLM_LLAVA_TURNS(" ASSISTANT:");
-constexpr char kBakllavaTemplate[] = VLM_LLAVA_TURNS("\nASSISTANT:");
-constexpr char kFirellavaTemplate[] = VLM_LLAVA_TURNS("\n\nASSISTANT:");
-// Vicuna's, with which the authors trained: a system sentence unless the chat brings its own.
-constexpr char kAuthorsTemplate[] =
-    "{% if messages[0].role != 'system' %}A chat between a curious user and an artificial intelligence "
-    "assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the user's questions. {% endif %}" VLM_LLAVA_TURNS(
-        " ASSISTANT:");
-#undef VLM_LLAVA_TURNS
-
-bool is_authors(const Checkpoint& checkpoint) {
-  return checkpoint.config.has("mm_vision_tower");
-}
 
 bool is_hugging_face(const Checkpoint& checkpoint) {
   return checkpoint.has_architecture("LlavaForConditionalGeneration") && !is_authors(checkpoint);
@@ -58,22 +34,14 @@ bool has_mistral(const Checkpoint& checkpoint) {
 }
 
 // FireLLaVA's config.json equals LLaVA-1.5-13B's; only its name tells it apart.
-bool is_named_firellava(const Checkpoint& checkpoint) {
-  std::string name = checkpoint.name;
-  for (char& letter : name) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-  return name.find("firellava") != std::string::npos;
+bool is_firellava(const Checkpoint& checkpoint) {
+  return names(checkpoint, "firellava");
 }
 
-// LLaVA-1.5 pads; 1.6 cuts tiles and stores a newline embedding.
-bool is_single_view(const Checkpoint& checkpoint) {
-  return !checkpoint.config.get("image_aspect_ratio", "pad").starts_with("anyres");
-}
-
-std::unique_ptr<Model> make(const Checkpoint& checkpoint, const Weights& w,
-                            const char* hugging_face_template) {
-  if (is_authors(checkpoint))
-    return std::make_unique<Llava>(Config::authors(checkpoint), checkpoint, w, kAuthorsTemplate);
-  return std::make_unique<Llava>(Config::hugging_face(checkpoint), checkpoint, w, hugging_face_template);
+std::unique_ptr<Model> make(const Checkpoint& checkpoint, const Weights& w, const char* before_answer) {
+  return std::make_unique<Llava>(
+      config_of(checkpoint), checkpoint, w,
+      Dialect{.default_template = is_authors(checkpoint) ? vicuna_v1() : user_assistant(before_answer)});
 }
 
 }  // namespace
@@ -82,11 +50,11 @@ System llava_15() {
   return {.slug = "llava-1.5",
           .accepts =
               [](const Checkpoint& c) {
-                return (is_hugging_face(c) || (is_authors(c) && c.has_architecture("LlavaLlamaForCausalLM") &&
-                                               is_single_view(c))) &&
-                       !has_mistral(c) && !is_named_firellava(c);
+                return (is_hugging_face(c) || (is_authors_single_view(c) && has_mlp_projector(c) &&
+                                               c.has_architecture("LlavaLlamaForCausalLM"))) &&
+                       !has_mistral(c) && !is_firellava(c);
               },
-          .make = [](const Checkpoint& c, const Weights& w) { return make(c, w, kTemplate); },
+          .make = [](const Checkpoint& c, const Weights& w) { return make(c, w, " ASSISTANT:"); },
           .layouts = layouts()};
 }
 
@@ -94,18 +62,18 @@ System bakllava() {
   return {.slug = "bakllava",
           .accepts =
               [](const Checkpoint& c) {
-                return (is_hugging_face(c) || (is_authors(c) && is_single_view(c))) && has_mistral(c);
+                return (is_hugging_face(c) || (is_authors_single_view(c) && !has_siglip_inside_clip(c))) &&
+                       has_mistral(c);
               },
-          .make = [](const Checkpoint& c, const Weights& w) { return make(c, w, kBakllavaTemplate); },
+          .make = [](const Checkpoint& c, const Weights& w) { return make(c, w, "\nASSISTANT:"); },
           .layouts = layouts()};
 }
 
 System firellava() {
   return {
       .slug = "firellava",
-      .accepts =
-          [](const Checkpoint& c) { return is_hugging_face(c) && !has_mistral(c) && is_named_firellava(c); },
-      .make = [](const Checkpoint& c, const Weights& w) { return make(c, w, kFirellavaTemplate); },
+      .accepts = [](const Checkpoint& c) { return is_hugging_face(c) && !has_mistral(c) && is_firellava(c); },
+      .make = [](const Checkpoint& c, const Weights& w) { return make(c, w, "\n\nASSISTANT:"); },
       .layouts = layouts()};
 }
 

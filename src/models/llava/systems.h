@@ -7,5 +7,7 @@ namespace vlm::llava {
 System llava_15();
 System bakllava();
 System firellava();
+System llava_16();
+System llava_onevision();
 
 }  // namespace vlm::llava

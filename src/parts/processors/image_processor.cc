@@ -60,10 +60,12 @@ ImageProcessor ImageProcessor::from(const Json& json) {
       json.get("image_processor_type", json.get("feature_extractor_type", "CLIPImageProcessor"));
   if (type.ends_with("Fast")) type.resize(type.size() - 4);
   bool is_clip =
-      type == "CLIPImageProcessor" || type == "CLIPFeatureExtractor" || type == "LlavaImageProcessor";
+      type == "CLIPImageProcessor" || type == "CLIPFeatureExtractor" || type == "LlavaImageProcessor" ||
+      type == "LlavaNextImageProcessor";
   bool is_siglip = type == "SiglipImageProcessor";
   bool is_vit = type == "ViTImageProcessor" || type == "ViTFeatureExtractor";
-  bool is_blip = type == "BlipImageProcessor";
+  bool is_blip = type == "BlipImageProcessor" ||
+                 type == "LlavaOnevisionImageProcessor";  // whose absent keys mean the same
   if (!is_clip && !is_siglip && !is_vit && !is_blip)
     fail(ErrorKind::unsupported,
          "known: CLIPImageProcessor, SiglipImageProcessor, ViTImageProcessor, BlipImageProcessor",
@@ -101,7 +103,7 @@ ImageProcessor ImageProcessor::from(const Json& json) {
   }
   processor.pad_to_square = type == "LlavaImageProcessor" && json.get("do_pad", false);
   processor.read_values(json);
-  json.ignore({"do_convert_rgb", "processor_class", "auto_map", "data_format", "input_data_format",
+  json.ignore({"aspect_ratio_setting", "image_grid_pinpoints", "do_convert_rgb", "processor_class", "auto_map", "data_format", "input_data_format",
                "_valid_processor_keys"});
   return processor;
 }
