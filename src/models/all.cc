@@ -1,7 +1,9 @@
 // The table of systems. A new system is one line here, its file, and its cases.
 #include "models/blip/systems.h"
 #include "models/clip/systems.h"
+#include "models/deepseek/systems.h"
 #include "models/interleaved/systems.h"
+#include "models/florence/systems.h"
 #include "models/kosmos/systems.h"
 #include "models/language/systems.h"
 #include "models/llava/systems.h"
@@ -17,7 +19,8 @@ const std::vector<System>& all_systems() {
       llava::llava_15(), llava::bakllava(), llava::firellava(), llava::llava_16(),
       llava::llava_onevision(), clip::clip(),
       clip::metaclip(),  clip::siglip(),    vit::vit(),         language::causal_lm(),
-      kosmos::kosmos_2(), qwen::qwen2_vl(),
+      kosmos::kosmos_2(),
+      florence::florence_2(), qwen::qwen2_vl(), deepseek::deepseek_vl(),
   };
   return systems;
 }

@@ -5,5 +5,7 @@
 namespace vlm::language {
 
 System causal_lm();
+System t5();
+System bert();
 
 }  // namespace vlm::language

@@ -1,0 +1,66 @@
+#include "models/blip/family.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include "system/training.h"
+
+namespace vlm::blip {
+
+std::string words_of(const Request& request) {
+  if (request.messages.empty()) return request.prompt;
+  std::string words;
+  for (auto message = request.messages.rbegin(); message != request.messages.rend(); ++message) {
+    if (message->role != "user") continue;
+    for (const ContentPart& part : message->content) words += part.text;
+    break;
+  }
+  return words;
+}
+
+MediaInput prepare_picture(const Image& image, const std::optional<ImageProcessor>& processor, int64_t rows) {
+  if (!processor)
+    fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
+         "the checkpoint says nothing about its pictures");
+  MediaInput media;
+  media.pixel_values = (*processor)(image).unsqueeze(0);
+  media.rows = rows;
+  set_key(media);
+  return media;
+}
+
+MediaInput prepare_picture(const Request& request, const std::optional<ImageProcessor>& processor,
+                           int64_t rows) {
+  if (request.images.size() != 1 || !request.videos.empty())
+    fail(ErrorKind::bad_request, "give one picture", "this system looks at one picture, {} were given",
+         request.images.size() + request.videos.size());
+  return prepare_picture(request.images.front(), processor, rows);
+}
+
+std::optional<ImageProcessor> processor_of(const Checkpoint& checkpoint) {
+  if (checkpoint.preprocessor.is_null()) return std::nullopt;
+  return ImageProcessor::from(checkpoint.preprocessor);
+}
+
+Tensor wrong_partners(const Tensor& similarity_BB) {
+  constexpr double kFloor = 1e-4;  // the least probability of any other partner, before normalisation
+  Tensor fixed = similarity_BB.detach().to(at::kFloat).contiguous();
+  Tensor weights_BB = at::softmax(fixed, 1) + kFloor;
+  weights_BB.fill_diagonal_(0);
+  at::Generator generator = at::detail::createCPUGenerator(hash_tensor(fixed).low);
+  return at::multinomial(weights_BB, 1, /*replacement=*/false, generator).squeeze(1);
+}
+
+TextIds TextIds::from(const Json& json) {
+  TextIds ids;
+  ids.start = json.integer("bos_token_id", 0, 1 << 24, 30522);
+  ids.match = ids.start + 1;
+  ids.end = json.integer("sep_token_id", 0, 1 << 24, 102);
+  ids.pad = json.integer("pad_token_id", 0, 1 << 24, 0);
+  ids.label_smoothing = json.get("label_smoothing", 0.0);
+  if (ids.label_smoothing < 0 || ids.label_smoothing >= 1)
+    fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
+         "{}: label_smoothing {} is out of range [0, 1)", json.path(), ids.label_smoothing);
+  return ids;
+}
+
+}  // namespace vlm::blip
