@@ -29,7 +29,7 @@ struct Gaze {
   // The token sees positions before `shared` and from `begin` on (and none behind its own).
   int64_t shared = 0, begin = 0;
   // With two things to compare, an answer may as well look at the phrases, which have looked at them before.
-  std::vector<Target> targets;
+  std::vector<Target> targets = {};
 };
 
 // Of a conversation's turns about a scene, whose picture has grid * grid patches and comes first.
