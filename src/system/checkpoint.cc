@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "system/hub_cache.h"
 #include "weights/merged_source.h"
+#include "weights/packed_source.h"
 #include "weights/shapes_source.h"
 
 namespace vlm {
@@ -22,6 +23,12 @@ void add_ids(const Json& value, std::vector<int64_t>& ids) {
       value.is_array() ? value.as<std::vector<int64_t>>() : std::vector<int64_t>{value.as<int64_t>()};
   for (int64_t id : more)
     if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+}
+
+// How the weights were packed; GPTQ's first tools wrote that into a file of its own.
+Json packing_of(const Json& config, const std::filesystem::path& folder) {
+  Json packing = config.find("quantization_config");
+  return packing.is_null() && !folder.empty() ? read_if_there(folder / "quantize_config.json") : packing;
 }
 
 // LLaVA's own layout names its tower; 1.5 publishes it apart, 1.6 stores the tuned one under this prefix.
@@ -69,7 +76,7 @@ Checkpoint Checkpoint::open_without_weights(const std::filesystem::path& folder)
 
 Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
   Checkpoint checkpoint = open_without_weights(folder);
-  checkpoint.source = open_weights(folder);
+  checkpoint.source = unpack_source(open_weights(folder), packing_of(checkpoint.config, folder));
   if (!checkpoint.config.has("mm_vision_tower")) return checkpoint;
   std::string tower = checkpoint.config.at("mm_vision_tower").as<std::string>();
   with_context("vision tower of " + checkpoint.name, [&] {
@@ -95,7 +102,7 @@ Checkpoint Checkpoint::from_manifest(const std::filesystem::path& json_gz) {
   Json files = manifest.find("files");
   checkpoint.preprocessor = files.find("preprocessor_config.json");
   checkpoint.generation = files.find("generation_config.json");
-  checkpoint.source = shapes_source(json_gz);
+  checkpoint.source = unpack_source(shapes_source(json_gz), packing_of(checkpoint.config, {}));
   return checkpoint;
 }
 
