@@ -229,6 +229,11 @@ void run_train(const ReferenceCase& reference, const LoadedModel& loaded, Tensor
   computed["input_ids"] = ids_tensor(example.ids);
   computed["labels"] = ids_tensor(example.labels);
   computed.merge(media_tensors(example));
+  if (const auto* generator = as<Generator>(*loaded.model); generator && !example.media.empty()) {
+    at::NoGradGuard no_grad;
+    DecodeTimes times;
+    computed["image_features"] = at::cat(encode_media(*generator, example, nullptr, times));
+  }
   LanguageTrainable::Losses losses = trainable->loss({example}, /*all_logits=*/true);
   computed["logits"] = losses.logits;
   add_gradients(loaded, losses.loss, computed);
