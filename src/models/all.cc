@@ -7,6 +7,7 @@
 #include "models/kosmos/systems.h"
 #include "models/language/systems.h"
 #include "models/llava/systems.h"
+#include "models/paligemma/systems.h"
 #include "models/qwen/systems.h"
 #include "models/vit/systems.h"
 
@@ -20,7 +21,7 @@ const std::vector<System>& all_systems() {
       llava::llava_onevision(), clip::clip(),
       clip::metaclip(),  clip::siglip(),    vit::vit(),         language::causal_lm(),
       kosmos::kosmos_2(),
-      florence::florence_2(), qwen::qwen2_vl(), deepseek::deepseek_vl(),
+      florence::florence_2(), paligemma::paligemma(), qwen::qwen2_vl(), deepseek::deepseek_vl(),
   };
   return systems;
 }
