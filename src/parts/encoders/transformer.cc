@@ -36,7 +36,7 @@ TransformerEncoder::TransformerEncoder(const EncoderConfig& config, const Encode
   }
 }
 
-Tensor TransformerEncoder::attend(const Layer& layer, const Tensor& x_BSD) const {
+Tensor TransformerEncoder::attend(const Layer& layer, const Tensor& x_BSD, const Tensor& key_mask) const {
   int64_t heads = config_.num_attention_heads, head_width = config_.hidden_size / heads;
   Tensor q, k, v;
   if (layer.qkv.defined()) {
@@ -49,14 +49,16 @@ Tensor TransformerEncoder::attend(const Layer& layer, const Tensor& x_BSD) const
   ops::AttentionArgs args;
   args.scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   args.is_causal = config_.is_causal;
+  args.key_mask = key_mask;
   return layer.out(ops::attention(split(q), split(k), split(v), args).reshape(x_BSD.sizes()));
 }
 
-Tensor TransformerEncoder::operator()(Tensor x_BSD, const char* trace_name, int64_t num_layers) const {
+Tensor TransformerEncoder::operator()(Tensor x_BSD, const char* trace_name, int64_t num_layers,
+                                      const Tensor& key_mask) const {
   int64_t count = num_layers < 0 ? this->num_layers() : num_layers;
   for (int64_t idx = 0; idx < count; ++idx) {
     const Layer& layer = layers_[static_cast<size_t>(idx)];
-    x_BSD = x_BSD + attend(layer, layer.norm1(x_BSD));
+    x_BSD = x_BSD + attend(layer, layer.norm1(x_BSD), key_mask);
     x_BSD = trace::point(trace_name, idx, x_BSD + layer.mlp(layer.norm2(x_BSD)));
   }
   return x_BSD;

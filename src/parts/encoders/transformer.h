@@ -78,8 +78,9 @@ class TransformerEncoder {
   TransformerEncoder(const EncoderConfig& config, const EncoderNames& names, const Weights& w);
 
   // Runs the first `num_layers` layers (all when negative). x [B, S, D]. `trace_name`: where each layer's
-  // output is recorded.
-  Tensor operator()(Tensor x_BSD, const char* trace_name, int64_t num_layers = -1) const;
+  // output is recorded. `key_mask`: bool [B, S], true where a position may be seen; undefined: everywhere.
+  Tensor operator()(Tensor x_BSD, const char* trace_name, int64_t num_layers = -1,
+                    const Tensor& key_mask = {}) const;
   int64_t num_layers() const { return static_cast<int64_t>(layers_.size()); }
 
  private:
@@ -88,7 +89,7 @@ class TransformerEncoder {
     nn::Linear q, k, v, qkv, out;
     nn::Mlp mlp;
   };
-  Tensor attend(const Layer& layer, const Tensor& x_BSD) const;
+  Tensor attend(const Layer& layer, const Tensor& x_BSD, const Tensor& key_mask) const;
 
   EncoderConfig config_;
   std::vector<Layer> layers_;

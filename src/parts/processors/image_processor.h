@@ -30,6 +30,9 @@ struct ImageProcessor {
   // Throws unsupported for a processor type of another family, bad_checkpoint for absurd sizes.
   static ImageProcessor from(const Json& preprocessor_config);
 
+  // The keys about filter, rescaling and normalisation, which processors with sizes of their own share.
+  void read_values(const Json& preprocessor_config);
+
   Image geometry(const Image& image) const;       // the 8-bit steps
   Tensor pixel_values(const Image& image) const;  // [3, H, W], only rescale and normalise
   Tensor operator()(const Image& image) const { return pixel_values(geometry(image)); }

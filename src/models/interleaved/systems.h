@@ -1,0 +1,15 @@
+#pragma once
+
+#include "system/system.h"
+
+namespace vlm::interleaved {
+
+System fuyu();
+System otterhd();
+System idefics2();
+System idefics3();
+
+// Layouts that several systems share are told apart by the checkpoint's name; `word` in lower case.
+bool is_named(const Checkpoint& checkpoint, const char* word);
+
+}  // namespace vlm::interleaved
