@@ -13,6 +13,11 @@ Video Video::from_frames(std::vector<Image> frames) {
   return video;
 }
 
+Video Video::open(const std::filesystem::path& file) {
+  fail(ErrorKind::unsupported, "give the frames as pictures", "{}: video files are not read yet",
+       file.string());
+}
+
 bool Video::is_sampled() const {
   return !file_;
 }
