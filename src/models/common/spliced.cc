@@ -83,7 +83,6 @@ void SplicedGenerator::add_media(Prompt& prompt, const Request& request) const {
       else if (!mark.empty())
         at = prompt.text.find(mark, at);
       media.emplace_back(at, prepare(each));
-      set_key(media.back().second);
       at += mark.size();
     }
   };
@@ -97,6 +96,8 @@ void SplicedGenerator::add_media(Prompt& prompt, const Request& request) const {
   std::stable_sort(media.begin(), media.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [place, input] : media) prompt.media.push_back(std::move(input));
+  arrange_media(prompt.media);
+  for (MediaInput& input : prompt.media) set_key(input);
 }
 
 Prompt SplicedGenerator::prepare(const Request& request) const {
