@@ -286,14 +286,17 @@ std::string place_of(int64_t flat, at::IntArrayRef shape) {
   return "[" + text + "]";
 }
 
-TensorCheck compare(const ReferenceCase::Check& check, const Tensor& found, const Tensor& wanted) {
+TensorCheck compare(const ReferenceCase::Check& check, const Tensor& computed, const Tensor& wanted) {
   TensorCheck result;
   result.tensor = check.tensor, result.exact = check.exact, result.atol = check.atol,
   result.rtol = check.rtol;
-  if (!found.defined()) {
+  if (!computed.defined()) {
     result.detail = "was not computed";
     return result;
   }
+  // A conversation may be a batch of one in the reference.
+  bool is_batch_of_one = wanted.dim() == computed.dim() + 1 && wanted.size(0) == 1;
+  Tensor found = is_batch_of_one ? computed.unsqueeze(0) : computed;
   if (found.sizes() != wanted.sizes()) {
     result.detail =
         fmt::format("shape {}, expected {}", shape_text(found.sizes()), shape_text(wanted.sizes()));
