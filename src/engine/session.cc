@@ -134,9 +134,10 @@ Answer Session::search_beams(const Prompt& prompt, const AnswerOptions& options)
     if (search.is_done()) break;
     std::vector<Sequence> continued;
     for (int64_t parent : step.parents) {
-      Sequence copy;
-      copy.cache = beams[static_cast<size_t>(parent)].cache.clone();
-      copy.extra = beams[static_cast<size_t>(parent)].extra;
+      const Sequence& from = beams[std::min(static_cast<size_t>(parent), beams.size() - 1)];
+      Sequence copy;  // before the first step every beam is the prompt
+      copy.cache = from.cache.clone();
+      copy.extra = from.extra;
       continued.push_back(std::move(copy));
     }
     beams = std::move(continued);

@@ -34,7 +34,6 @@ struct Config {
   BartConfig text;
   int64_t width = 768;                // projection_dim, of what the language model reads
   int64_t max_side = 50;              // rows and columns of the tables of positions
-  int64_t max_frames = 100;           // rows of the table of times
   std::vector<std::string> features;  // image_feature_source
   GenerationRules rules;
 
@@ -47,7 +46,7 @@ struct Config {
     positions.require("type", "learned_abs_2d");
     times.require("type", "COSINE");
     max_side = positions.integer("max_pos_embeddings", 1, 1 << 12, max_side);
-    max_frames = times.integer("max_temporal_embeddings", 1, 1 << 16, max_frames);
+    times.ignore({"max_temporal_embeddings"});
     features = tower.at("image_feature_source").as<std::vector<std::string>>();
     for (const std::string& source : features)
       if (source != "spatial_avg_pool" && source != "temporal_avg_pool" && source != "last_frame")
@@ -76,7 +75,8 @@ class Florence2 final : public Model, public Generator, public LanguageTrainable
     projection_norm_ = nn::Norm(w / "image_proj_norm", config_.width, nn::NormKind::layer, 1e-5);
     rows_ = nn::Embedding(w / "image_pos_embed.row_embeddings", config_.max_side, half);
     columns_ = nn::Embedding(w / "image_pos_embed.column_embeddings", config_.max_side, channels - half);
-    times_TC_ = w.take("visual_temporal_embed.pos_idx_to_embed", {config_.max_frames, channels});
+    w.ignore("visual_temporal_embed.pos_idx_to_embed");  // sines and cosines; those of time 0 are 0 and 1
+    time_C_ = at::arange(channels).remainder(2).to(at::kFloat);
     if (!checkpoint.preprocessor.is_null()) processor_ = ImageProcessor::from(checkpoint.preprocessor);
   }
 
@@ -105,8 +105,7 @@ class Florence2 final : public Model, public Generator, public LanguageTrainable
            "the picture has {} x {} places, the model knows {}", height, width, config_.max_side);
     Tensor columns = columns_(at::arange(width)).unsqueeze(0).expand({height, -1, -1});
     Tensor rows = rows_(at::arange(height)).unsqueeze(1).expand({-1, width, -1});
-    Tensor x_NLC =
-        (map_NChw.permute({0, 2, 3, 1}) + at::cat({columns, rows}, -1)).flatten(1, 2) + times_TC_[0];
+    Tensor x_NLC = (map_NChw.permute({0, 2, 3, 1}) + at::cat({columns, rows}, -1)).flatten(1, 2) + time_C_;
     std::vector<Tensor> features;
     for (const std::string& source : config_.features)  // of one frame; the mean over time is the frame
       features.push_back(source == "spatial_avg_pool" ? x_NLC.mean(1, /*keepdim=*/true) : x_NLC);
@@ -154,7 +153,7 @@ class Florence2 final : public Model, public Generator, public LanguageTrainable
                            [&](const Tensor& rows) { return text_.logits(rows); });
   }
 
-  PartNames part_names() const override { return {"vision_tower*", "image_*|visual_temporal_embed*", "*"}; }
+  PartNames part_names() const override { return {"vision_tower*", "image_*", "*"}; }
 
   std::string readable_text(const Tokenizer& tokenizer, std::span<const int64_t> ids,
                             const Request& request) const override {
@@ -197,7 +196,7 @@ class Florence2 final : public Model, public Generator, public LanguageTrainable
 
   Config config_;
   Davit vision_;
-  Tensor projection_CD_, times_TC_;
+  Tensor projection_CD_, time_C_;
   nn::Norm projection_norm_;
   nn::Embedding rows_, columns_;
   Bart text_;
