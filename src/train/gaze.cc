@@ -108,6 +108,7 @@ class Reader {
           if (is_pair && other->things == look.things) phrase = row;
         look_along(look, answer_text, answer, end, phrase);
       }
+      if (is_pair && phrases.size() == 2) look_back(std::minmax(phrases[0].second, phrases[1].second));
       at = end;
     }
     return finish();
@@ -119,6 +120,7 @@ class Reader {
     std::vector<Thing> things;
     bool counts = false;
     int64_t phrase = -1;  // a position that has seen them as well
+    int64_t rows = 1;     // that look because of the same words
   };
   struct Key {
     int64_t row;
@@ -127,8 +129,20 @@ class Reader {
   };
 
   void look_along(const Look& look, size_t text, size_t first, size_t behind, int64_t phrase) {
-    for (size_t at = std::max<size_t>(first, 1); at < behind; ++at)
-      if (tokens_[at].overlaps(text + look.begin, text + look.end)) add(at - 1, look).phrase = phrase;
+    std::vector<Meaning*> meanings;
+    for (size_t at = std::max<size_t>(first, 1); at < behind; ++at) {
+      if (!tokens_[at].overlaps(text + look.begin, text + look.end)) continue;
+      meanings.push_back(&add(at - 1, look));
+      meanings.back()->phrase = phrase;
+    }
+    for (Meaning* meaning : meanings) meaning->rows = static_cast<int64_t>(meanings.size());
+  }
+
+  // Where the answers look, one layer after the phrases have seen what they mean.
+  void look_back(std::pair<int64_t, int64_t> phrases) {
+    auto [first, second] = phrases;
+    if (first >= 0 && first < second)
+      backward_.push_back({.row = second, .in_answer = true, .targets = {{{first}}}});
   }
 
   // From a phrase's last token, which has seen the whole phrase; returns its position.
@@ -149,7 +163,7 @@ class Reader {
   }
 
   std::vector<Gaze> finish() const {
-    std::vector<Gaze> gazes;
+    std::vector<Gaze> gazes = backward_;
     for (const auto& [key, meaning] : meanings_) {
       Gaze gaze{.row = key.row, .in_answer = key.in_answer, .is_second = key.is_second};
       gaze.targets = targets_of(meaning.things, meaning.counts, patches_, prompt_.media.front().begin);
@@ -159,6 +173,8 @@ class Reader {
           all.positions.insert(all.positions.end(), target.positions.begin(), target.positions.end());
         gaze.targets = {all};
       }
+      // Long answers would else outweigh the others.
+      gaze.weight = 1 / std::sqrt(static_cast<double>(meaning.rows));
       if (!gaze.targets.empty()) gazes.push_back(std::move(gaze));
     }
     return gazes;
@@ -168,6 +184,7 @@ class Reader {
   const ScenePatches& patches_;
   std::vector<Characters> tokens_;
   std::map<Key, Meaning> meanings_;
+  std::vector<Gaze> backward_;
 };
 
 }  // namespace
@@ -182,6 +199,7 @@ GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& leng
                    const std::vector<std::vector<const Gaze*>>& gazes) {
   constexpr float kNever = -1e9f;
   int64_t heads = layer.query.size(1), groups = layer.key.size(1), width = layer.query.size(2), begin = 0;
+  double total = 0;
   GazeLoss result;
   for (size_t sequence = 0; sequence < lengths.size(); begin += lengths[sequence], ++sequence) {
     int64_t length = lengths[sequence];
@@ -198,9 +216,10 @@ GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& leng
         float* row = outside_GL.data_ptr<float>() + static_cast<int64_t>(target_looks.size()) * length;
         for (int64_t position : target.positions) row[position] = 0;
         target_looks.push_back(static_cast<int64_t>(rows.size()));
-        weights.push_back(static_cast<float>(target.share));
-        best -= target.share * std::log(target.share);
+        weights.push_back(static_cast<float>(gaze->weight * target.share));
+        best -= gaze->weight * target.share * std::log(target.share);
       }
+      total += gaze->weight;
       looks.push_back((gaze->is_second && heads > 1 ? count : 0) + static_cast<int64_t>(rows.size()));
       rows.push_back(gaze->row);
       shared.push_back(gaze->shared);
@@ -226,7 +245,7 @@ GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& leng
     result.mass += reached_G.detach().exp().sum().item<double>();
     result.count += count;
   }
-  if (result.count > 0) result.loss = result.loss / static_cast<double>(result.count);
+  if (result.count > 0) result.loss = result.loss / total;
   return result;
 }
 

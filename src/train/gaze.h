@@ -23,12 +23,15 @@ struct Gaze {
     double share = 1;  // of the token's attention; a gaze's shares sum up to 1
     bool operator==(const Target&) const = default;
   };
-  int64_t row = 0;         // the token's position
-  bool in_answer = false;  // of a token that predicts an answer's next one; else of the end of a phrase
+  int64_t row = 0;  // the token's position
+  // Of a token that predicts an answer's next one, or else of the end of a phrase.
+  bool in_answer = false;
   bool is_second = false;  // at the same time as another gaze of the token
   // The token sees positions before `shared` and from `begin` on (and none behind its own).
   int64_t shared = 0, begin = 0;
-  // With two things to compare, an answer may as well look at the phrases, which have looked at them before.
+  double weight = 1;  // in the loss
+  // With two things to compare, an answer may as well look at the phrases, which have looked at them before,
+  // and the second phrase looks back at the first.
   std::vector<Target> targets = {};
 };
 
@@ -47,9 +50,9 @@ struct GazeLoss {
   int64_t count = 0;  // gazes
 };
 
-// Mean over the gazes of the cross entropy between the shares that targets should get and those they get from
-// the first head, or from the second for gazes that are second. gazes[i] belongs to the i-th of sequences of
-// these lengths, one behind the other.
+// Weighted mean over the gazes of the cross entropy between the shares that targets should get and those they
+// get from the first head, or from the second for gazes that are second. gazes[i] belongs to the i-th of
+// sequences of these lengths, one behind the other.
 GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& lengths,
                    const std::vector<std::vector<const Gaze*>>& gazes);
 

@@ -93,10 +93,13 @@ TEST(Gazes, OfAPairMayGoToTheirPhrases) {
                 {.in_answer = true, .begin = 0, .end = 1, .things = {first}},
                 {.in_answer = true, .begin = 0, .end = 1, .things = {second}, .is_second = true}};
   std::vector<Gaze> gazes = gazes_of(prompt_of(turn), Letters(), {turn}, two_objects());
-  ASSERT_EQ(gazes.size(), 4u);
+  ASSERT_EQ(gazes.size(), 5u);
   constexpr int64_t kQuestion = kFirstPatch + kPatches;
-  EXPECT_EQ(gazes[2].targets, (Targets{{{kQuestion, kFirstPatch + 0, kFirstPatch + 1}}}));
-  EXPECT_EQ(gazes[3].targets, (Targets{{{kQuestion + 5, kFirstPatch + 3}}}));
+  EXPECT_EQ(gazes[0].row, kQuestion + 5);
+  EXPECT_TRUE(gazes[0].in_answer);
+  EXPECT_EQ(gazes[0].targets, (Targets{{{kQuestion}}}));
+  EXPECT_EQ(gazes[3].targets, (Targets{{{kQuestion, kFirstPatch + 0, kFirstPatch + 1}}}));
+  EXPECT_EQ(gazes[4].targets, (Targets{{{kQuestion + 5, kFirstPatch + 3}}}));
 }
 
 TEST(Gazes, LettersThatLieOutsideAreLeftOut) {

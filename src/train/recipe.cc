@@ -133,6 +133,7 @@ void read_scenes(std::optional<Table> table, data::DataOptions& data) {
   table->read("turns", data.questions.turns, 1, 64);
   table->read("caption_share", data.questions.caption_share, 0, 1);
   table->read("chat_share", data.questions.chat_share, 0, 1);
+  table->read("hard_weight", data.questions.hard_weight, 0, 100);
   table->finish();
 }
 

@@ -39,7 +39,10 @@ std::vector<Turn> ask(const Scene& scene, uint64_t seed, const QuestionOptions& 
   };
   std::vector<double> weights;
   for (const Weighted& kind : kinds) {
-    weights.push_back(!scene.texts.empty() ? kind.texts : !scene.pictures.empty() ? kind.emoji : kind.shapes);
+    double weight = !scene.texts.empty() ? kind.texts : !scene.pictures.empty() ? kind.emoji : kind.shapes;
+    bool is_hard =
+        kind.kind == &Asker::count || kind.kind == &Asker::relation || kind.kind == &Asker::comparison;
+    weights.push_back(is_hard ? weight * options.hard_weight : weight);
   }
   for (int64_t attempt = 0; attempt < options.turns * 4; ++attempt) {
     if (static_cast<int64_t>(turns.size()) >= options.turns) break;

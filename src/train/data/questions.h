@@ -23,9 +23,9 @@ struct Thing {
 // answer.
 struct Look {
   bool in_answer = false;
-  size_t begin = 0, end = 0;  // characters of the question, or of the answer
+  size_t begin = 0, end = 0;       // characters of the question, or of the answer
   std::vector<Thing> things = {};  // none: what the phrase names is not there
-  bool is_second = false;     // the other one of a pair, at which one looks at the same time
+  bool is_second = false;          // the other one of a pair, at which one looks at the same time
   bool counts = false;  // every one once, and once at nothing: what is seen then tells how many there are
 };
 
@@ -42,6 +42,7 @@ struct QuestionOptions {
   int64_t turns = 8;  // fewer when the scene does not give them
   double caption_share = 0.07;
   double chat_share = 0.015;
+  double hard_weight = 1;  // of counting, relations and comparisons among the kinds
 };
 
 std::vector<Turn> ask(const Scene& scene, uint64_t seed, const QuestionOptions& options = {});
