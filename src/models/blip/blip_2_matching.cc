@@ -5,12 +5,13 @@
 //   queries_1QH --Q-Former, cross-attention to states_ISV--> vision_projection --> L2 norm --> image_IQC
 //   words_BT --Q-Former, words alone--> [CLS] --text_projection--> L2 norm --> text_BC
 //   logits = the largest cosine over the queries
-//   queries, words --Q-Former, queries with cross-attention--> queries --itm_head--> mean over queries -->
-//   itm_B2 queries, [DEC] words --Q-Former, each word behind those before it--> cls.predictions --> logits_TK
+//   queries, words --Q-Former, queries with cross-attention--> queries --itm_head--> mean of them --> itm_B2
+//   queries, [DEC] words --Q-Former, words behind words--> cls.predictions --> logits_TK
 //
-// Losses (blip2_qformer.py): contrast with label smoothing 0.1, matching against wrong partners, captions.
-// The temperature ("temp") and the caption head ("cls.predictions") are the authors' and not in the converted
-// files: contrast then starts at temperature 0.07, and captions are learnt only where the head is stored.
+// Losses (blip2_qformer.py): contrast, matching against wrong partners, captions; contrast and captions with
+// label smoothing 0.1. The temperature ("temp") and the caption head ("cls.predictions") are the authors' and
+// not in the converted files: contrast then starts at 0.07, and captions are learnt only where the head is
+// stored.
 // Unusual: a picture has Q vectors.
 #include "models/blip/blip_2_matching.h"
 
@@ -121,7 +122,8 @@ class Blip2Matcher final : public Model, public PairScorer, public PairTrainable
     Tensor next = marked_BT.slice(1, 1).flatten(), counted = words_mask(ids_BT).slice(1, 1).flatten();
     Tensor states_BTH = qformer_.write(states_BSV, marked_BT).slice(1, 0, -1);
     Tensor rows = states_BTH.flatten(0, 1).index({counted});
-    return at::cross_entropy_loss(head_(rows), next.index({counted}));
+    return at::cross_entropy_loss(head_(rows), next.index({counted}), {}, at::Reduction::Mean, kIgnore,
+                                  kSmoothing);
   }
 
   VitConfig vision_config_;

@@ -27,15 +27,15 @@ T5Config T5Config::from(const Json& json) {
   config.n_positions = json.integer("n_positions", 1, 1 << 26, 512);
   config.start_id = json.integer("decoder_start_token_id", 0, 1 << 24, json.get<int64_t>("pad_token_id", 0));
   config.norm_eps = json.get("layer_norm_epsilon", 1e-6);
-  // "gated-gelu" means the tanh form, whatever dense_act_fn says beside it.
+  // "gated-gelu" means the tanh form, unless the config names the function as well (BLIP-2: "gelu", erf).
   std::string projection = json.get("feed_forward_proj", is_v1 ? "relu" : "gated-gelu");
   config.is_gated = projection.starts_with("gated-");
   std::string act = config.is_gated ? projection.substr(std::string("gated-").size()) : projection;
-  config.act =
-      act_from(config.is_gated && act == "gelu" ? "gelu_new" : act, json.path() + ": feed_forward_proj");
+  if (config.is_gated && act == "gelu") act = "gelu_new";
+  config.act = act_from(json.get("dense_act_fn", act), json.path() + ": dense_act_fn");
   config.is_tied = json.get("tie_word_embeddings", is_v1);
   config.has_bias_in_every_layer = type == "umt5";
-  json.ignore({"dense_act_fn", "is_gated_act", "is_encoder_decoder", "output_past", "task_specific_params"});
+  json.ignore({"is_gated_act", "is_encoder_decoder", "output_past", "task_specific_params"});
   return config;
 }
 
