@@ -109,13 +109,18 @@ class WordLoss {
   std::vector<Tensor> tables_;  // by field: [classes, K]
 };
 
-// An answer is right when each of its tokens is the likeliest. Logits: of the counted rows.
+// An answer is right when each of its tokens is the likeliest. Logits: of the counted rows. The first label
+// counts where a decoder begins with a start token of its own.
 std::map<std::string, ExactMatch::Count> count_answers(const std::vector<Example>& examples,
                                                        const std::vector<Prompt>& prompts,
                                                        const Tensor& logits) {
   std::map<std::string, ExactMatch::Count> kinds;
   std::vector<int64_t> likeliest = to_ids(logits.detach().argmax(1));
-  size_t row = 0;
+  size_t row = 0, counted = 0;
+  for (const Prompt& prompt : prompts)
+    counted += prompt.labels.size() -
+               static_cast<size_t>(std::count(prompt.labels.begin(), prompt.labels.end(), kIgnore));
+  size_t first = counted == likeliest.size() ? 0 : 1;
   for (size_t idx = 0; idx < examples.size(); ++idx) {
     const std::vector<int64_t>& labels = prompts[idx].labels;
     const std::vector<std::string>& names = examples[idx].kinds;
@@ -127,7 +132,7 @@ std::map<std::string, ExactMatch::Count> count_answers(const std::vector<Example
       ++count.asked, count.right += is_right;
       ++answer, is_open = false, is_right = true;
     };
-    for (size_t at = 1; at < labels.size(); ++at) {
+    for (size_t at = first; at < labels.size(); ++at) {
       if (labels[at] == kIgnore) {
         close();
         continue;
@@ -188,7 +193,8 @@ class AnswerObjective final : public Objective {
       batch.examples.push_back(source_->make(index * stage_.batch + at));
       longest = std::max(longest, batch.examples.back().prompt.ids.size());
     }
-    if (stage_.pad)
+    bool reads_padding = generator_ && generator_->is_encoder_decoder();  // its encoder would see it
+    if (stage_.pad && !reads_padding)
       for (Example& example : batch.examples) pad_example(example, static_cast<int64_t>(longest), pad_id_);
     return batch;
   }
@@ -353,7 +359,8 @@ class AnswerObjective final : public Objective {
   std::optional<WordLoss> word_loss_;
 };
 
-// Pictures nearer to their own texts than to the others of the batch.
+// Pictures nearer to their own texts than to the others of the batch; for "pairs", every objective over pairs
+// that the model has.
 class ContrastiveObjective final : public Objective {
  public:
   ContrastiveObjective(const Recipe& recipe, const StageRecipe& stage, const ExampleOptions& options,
@@ -361,8 +368,9 @@ class ContrastiveObjective final : public Objective {
       : stage_(stage),
         system_(model.model),
         embedder_(as<Embedder>(*system_)),
+        learner_(stage.objective == "pairs" ? as<PairTrainable>(*system_) : nullptr),
         source_(open_examples(recipe, stage, options, nullptr)) {
-    if (!embedder_)
+    if (!embedder_ || (stage.objective == "pairs" && !learner_))
       fail(ErrorKind::unsupported, "`vlm list` shows which systems embed pictures and texts",
            "{} cannot be trained on pairs", model.system->slug);
     if (stage.batch < 2)
@@ -387,6 +395,13 @@ class ContrastiveObjective final : public Objective {
   PassResult run(TrainingBatch batch) const override {
     PassResult result;
     BfloatProducts products(stage_.precision == "bfloat16");
+    if (learner_) {
+      result.loss = learner_->pair_losses(batch.pixels, batch.text_ids).loss;
+      result.value = result.loss.item<double>();
+      result.examples = batch.text_ids.size(0);
+      result.tokens = batch.text_ids.numel();
+      return result;
+    }
     Tensor logits = embedder_->logits_per_image(embedder_->embed_images(batch.pixels),
                                                 embedder_->embed_texts(batch.text_ids));
     result.loss = embedder_->contrastive_loss(logits.to(at::kFloat));
@@ -403,6 +418,7 @@ class ContrastiveObjective final : public Objective {
   StageRecipe stage_;
   std::shared_ptr<const Model> system_;
   const Embedder* embedder_;
+  const PairTrainable* learner_;
   std::unique_ptr<ExampleSource> source_;
 };
 
@@ -417,7 +433,7 @@ std::unique_ptr<Objective> make_objective(const Recipe& recipe, const StageRecip
   options.longest = stage.tokens;
   options.drills = stage.drills;
   options.apart = stage.apart;
-  if (stage.objective == "contrastive")
+  if (stage.objective == "contrastive" || stage.objective == "pairs")
     return std::make_unique<ContrastiveObjective>(recipe, stage, options, model);
   return std::make_unique<AnswerObjective>(recipe, stage, options, model, known);
 }

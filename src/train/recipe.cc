@@ -2,6 +2,7 @@
 
 #include <toml++/toml.h>
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <set>
 
@@ -156,9 +157,10 @@ StageRecipe read_stage(Table table, const data::DataOptions& data) {
   stage.data = data;
   table.read("name", stage.name);
   table.read("objective", stage.objective);
-  if (stage.objective != "answers" && stage.objective != "patches" && stage.objective != "contrastive")
-    fail(ErrorKind::bad_request, "use answers, patches or contrastive", "{}.objective = \"{}\"", table.path(),
-         stage.objective);
+  constexpr std::array kObjectives{"answers", "patches", "contrastive", "pairs"};
+  if (std::find(kObjectives.begin(), kObjectives.end(), stage.objective) == kObjectives.end())
+    fail(ErrorKind::bad_request, "use answers, patches, contrastive or pairs", "{}.objective = \"{}\"",
+         table.path(), stage.objective);
   table.read("trains", stage.trains);
   table.read("freezes", stage.freezes);
   table.read("steps", stage.steps, 1, kMostSteps);

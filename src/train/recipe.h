@@ -24,7 +24,8 @@ namespace vlm {
 struct StageRecipe {
   std::string name;
   // "answers", "patches" (the tower alone names what the patches of scenes show), "contrastive" (pictures and
-  // their captions, for dual encoders).
+  // their captions, for dual encoders), "pairs" (the same by all objectives that the model has: matching,
+  // ...).
   std::string objective = "answers";
   std::vector<std::string> trains = {"*"};  // "vision", "connector", "language", or patterns of names
   std::vector<std::string> freezes;         // the same; wins over `trains`
