@@ -67,16 +67,26 @@ Tensor as_half(const Tensor& tensor) {
 
 void save_model(const LoadedModel& model, const std::filesystem::path& folder, at::ScalarType dtype) {
   at::NoGradGuard no_grad;
-  if (!model.checkpoint.folder.empty()) copy_other_files(model.checkpoint.folder, folder);
+  if (!model.checkpoint.folder.empty()) {
+    copy_other_files(model.checkpoint.folder, folder);
+    for (const auto& entry : std::filesystem::directory_iterator(model.checkpoint.folder))
+      if (entry.is_directory() && entry.path().filename().string().ends_with("tokenizer"))
+        copy_other_files(entry.path(), folder / entry.path().filename());  // a second one, of a Q-Former
+  }
   // A tower that was published apart is saved with the rest; its config stays a folder of its own.
   if (const auto& tower = model.checkpoint.vision_tower)
     copy_other_files(tower->folder, folder / std::filesystem::path(tower->name).filename());
   std::filesystem::create_directories(folder);
   NamedTensors tensors;
-  for (const Parameter& parameter : model.weights->parameters())
+  std::set<std::string> saved;
+  for (const Parameter& parameter : model.weights->parameters()) {
     tensors.emplace_back(parameter.name, parameter.value.detach().to(dtype).contiguous());
-  for (const std::string& name : model.weights->ignored_names())
-    tensors.emplace_back(name, model.weights->source().load(name));
+    saved.insert(parameter.name);
+  }
+  // Quantised matrices, and what the system does not read.
+  const TensorSource& source = model.weights->source();
+  for (const std::string& name : source.names())
+    if (!saved.count(name)) tensors.emplace_back(name, source.load(name));
   write_weights(folder, tensors);
 }
 
