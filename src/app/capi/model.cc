@@ -22,7 +22,7 @@ ModelInfo describe(const LoadedModel& loaded) {
     info.max_tokens = generator->max_positions();
   }
   info.can_embed_images = as<ImageEmbedder>(model);
-  info.can_embed_texts = as<Embedder>(model);
+  info.can_embed_texts = as<TextEmbedder>(model);
   info.can_classify = as<Classifier>(model);
   return info;
 }
@@ -39,7 +39,9 @@ void refuse_none(const std::vector<Item>& items, const char* what) {
   if (items.empty()) fail(ErrorKind::bad_request, "give at least one", "no {} given", what);
 }
 
-Embeddings embeddings_from(const Tensor& rows_BD) {
+// Several vectors of one picture stand behind each other.
+Embeddings embeddings_from(const Tensor& rows) {
+  Tensor rows_BD = rows.flatten(1);
   return {static_cast<std::size_t>(rows_BD.size(0)), static_cast<std::size_t>(rows_BD.size(1)),
           to_floats(rows_BD)};
 }
@@ -113,7 +115,7 @@ Embeddings Model::embed_images(const std::vector<Image>& images) const {
 Embeddings Model::embed_texts(const std::vector<std::string>& texts) const {
   return enter([&] {
     at::NoGradGuard no_grad;
-    const auto& embedder = require<Embedder>(*data_->loaded, "embed texts");
+    const auto& embedder = require<TextEmbedder>(*data_->loaded, "embed texts");
     refuse_none(texts, "texts");
     return embeddings_from(embedder.embed_texts(embedder.prepare_texts(texts)));
   });

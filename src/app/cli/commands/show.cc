@@ -40,7 +40,7 @@ std::string tasks_text(const Model& model) {
     if (has) text += (text.empty() ? "" : ", ") + std::string(word);
   };
   add(as<Generator>(model), "run, chat");
-  add(as<ImageEmbedder>(model), "embed, similarity");
+  add(as<ImageEmbedder>(model) || as<TextEmbedder>(model), "embed, similarity");
   add(as<Embedder>(model), "classify --labels");
   add(as<Classifier>(model), "classify");
   add(as<LanguageTrainable>(model) || as<Embedder>(model), "train");

@@ -11,10 +11,10 @@ namespace vlm::cli {
 
 namespace {
 
-// Rows of a matrix as numbers.
+// Rows of a matrix as numbers; several vectors of one thing stand behind each other.
 std::vector<std::vector<float>> rows_of(const Tensor& matrix) {
   std::vector<float> values = to_floats(matrix);
-  auto width = static_cast<int64_t>(matrix.size(1));
+  int64_t width = matrix[0].numel();
   std::vector<std::vector<float>> rows;
   for (int64_t row = 0; row < matrix.size(0); ++row)
     rows.emplace_back(values.begin() + row * width, values.begin() + (row + 1) * width);
@@ -37,6 +37,25 @@ std::vector<std::pair<std::string, double>> ranked(const std::vector<std::string
   std::vector<std::pair<std::string, double>> result;
   for (size_t idx : order) result.emplace_back(labels[idx], scores[idx]);
   return result;
+}
+
+// Largest cosines between the vectors of things: [A, D] or [A, Q, D] against [B, D] or [B, R, D] -> [A, B].
+Tensor cosines_of(const Tensor& a, const Tensor& b) {
+  auto vectors = [](const Tensor& embeds) { return embeds.dim() == 3 ? embeds : embeds.unsqueeze(1); };
+  Tensor a_AQD = vectors(a), b_BRD = vectors(b);
+  return at::matmul(a_AQD.flatten(0, 1), b_BRD.flatten(0, 1).t())
+      .view({a_AQD.size(0), a_AQD.size(1), b_BRD.size(0), b_BRD.size(1)})
+      .amax({1, 3});
+}
+
+// How likely every text belongs to every picture, by a head that reads both together: [I, T].
+Tensor match_probabilities(const PairScorer& scorer, const std::vector<Image>& images,
+                           const std::vector<std::string>& texts) {
+  Tensor pixels_I3HW = scorer.prepare_images(images), ids_BT = scorer.prepare_texts(texts);
+  std::vector<Tensor> rows;
+  for (int64_t idx = 0; idx < pixels_I3HW.size(0); ++idx)
+    rows.push_back(at::softmax(scorer.itm_logits(pixels_I3HW.narrow(0, idx, 1), ids_BT), 1).select(1, 1));
+  return at::stack(rows);
 }
 
 std::string filled(const std::string& text_template, const std::string& label) {
@@ -65,7 +84,7 @@ int run_command(const EmbedOptions& embed, const Context& context) {
     results.emplace_back("image_embeds", embedder.embed_images(embedder.prepare_images(images)));
   }
   if (!embed.texts.empty()) {
-    const auto& embedder = need<Embedder>(*loaded, "does not embed texts");
+    const auto& embedder = need<TextEmbedder>(*loaded, "does not embed texts");
     results.emplace_back("text_embeds", embedder.embed_texts(embedder.prepare_texts(embed.texts)));
   }
   if (!embed.output.empty()) {
@@ -143,25 +162,28 @@ int run_command(const SimilarityOptions& similarity, const Context& context) {
     names.insert(names.end(), similarity.images.begin(), similarity.images.end());
   }
   if (!similarity.texts.empty()) {
-    const auto& embedder = need<Embedder>(*loaded, "does not embed texts");
+    const auto& embedder = need<TextEmbedder>(*loaded, "does not embed texts");
     embeds.push_back(embedder.embed_texts(embedder.prepare_texts(similarity.texts)));
     names.insert(names.end(), similarity.texts.begin(), similarity.texts.end());
   }
-  Tensor all = at::cat(embeds);
-  std::vector<std::vector<float>> cosines = rows_of(at::matmul(all, all.t()));
   nlohmann::ordered_json pairs = nlohmann::ordered_json::array();
-  std::vector<std::vector<float>> logits;
-  if (embeds.size() == 2)
-    logits = rows_of(need<Embedder>(*loaded, "").logits_per_image(embeds[0], embeds[1]));
-  for (size_t a = 0; a < names.size(); ++a) {
-    for (size_t b = a + 1; b < names.size(); ++b) {
-      // With pictures and texts, only their pairs are of interest.
-      bool is_pair = a < images.size() && b >= images.size();
-      if (embeds.size() == 2 && !is_pair) continue;
-      nlohmann::ordered_json pair{{"a", names[a]}, {"b", names[b]}, {"cosine", cosines[a][b]}};
-      if (embeds.size() == 2) pair["logit"] = logits[a][b - images.size()];
+  bool is_mixed = embeds.size() == 2;  // then only pairs of a picture and a text are of interest
+  std::vector<std::vector<float>> cosines = rows_of(cosines_of(embeds.front(), embeds.back())), logits,
+                                  matches;
+  if (is_mixed) logits = rows_of(need<Embedder>(*loaded, "").logits_per_image(embeds[0], embeds[1]));
+  if (const auto* scorer = as<PairScorer>(*loaded->model); scorer && is_mixed)
+    matches = rows_of(match_probabilities(*scorer, images, similarity.texts));
+  size_t num_rows = cosines.size(), num_columns = cosines.front().size(),
+         first_text = is_mixed ? num_rows : 0;
+  for (size_t a = 0; a < num_rows; ++a) {
+    for (size_t b = is_mixed ? 0 : a + 1; b < num_columns; ++b) {
+      const std::string &left = names[a], &right = names[first_text + b];
+      nlohmann::ordered_json pair{{"a", left}, {"b", right}, {"cosine", cosines[a][b]}};
+      if (is_mixed) pair["logit"] = logits[a][b];
+      if (!matches.empty()) pair["match"] = matches[a][b];
+      std::string match = matches.empty() ? "" : fmt::format("match {:6.2f} %  ", matches[a][b] * 100);
       if (!context.options.json)
-        print(fmt::format("{:8.4f}  {}  |  {}\n", cosines[a][b], names[a], names[b]));
+        print(fmt::format("{:8.4f}  {}{}  |  {}\n", cosines[a][b], match, left, right));
       pairs.push_back(std::move(pair));
     }
   }
