@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "vlm/abi.h"
+#include "vlm/region.h"
 
 namespace vlm::v0 {
 
@@ -23,6 +24,8 @@ struct AskOptions {
   std::vector<std::string> stop;  // the answer ends before any of these
   std::int64_t num_beams = 1;     // more than 1: beam search, handed to OnText in one piece
   double length_penalty = 1;      // of beam search
+  std::string task;               // of systems with a list of tasks of their own: Florence-2's "<OD>"
+  RegionPrompt regions;           // places that the question speaks of
 };
 
 // Gets the answer as it comes, in whole characters; false ends it there.
@@ -43,6 +46,9 @@ struct Answer {
   double seconds_encode = 0;  // pictures
   double seconds_prefill = 0;
   double seconds_decode = 0;
+  std::string plain_text;  // `text` without the system's notation of places and calls
+  std::vector<Region> regions;
+  std::vector<FunctionCall> calls;
 };
 
 }  // namespace vlm::v0

@@ -110,15 +110,63 @@ typedef struct vlm_ask_options {
   size_t num_stop;
   int64_t num_beams; /* more than 1: beam search, handed to the callback in one piece */
   double length_penalty;
+  const char* task; /* of systems with a list of tasks of their own: "<OD>"; NULL: none */
+  /* Places that the question speaks of, in pixels of the picture. */
+  const double* boxes; /* 4 numbers each: left, top, right, bottom */
+  size_t num_boxes;
+  const double* points; /* 2 numbers each: x, y */
+  size_t num_points;
+  const int* points_outside;     /* for each point: 1 outside of what is meant; NULL: all inside */
+  const vlm_image* const* masks; /* white where it is */
+  size_t num_masks;
 } vlm_ask_options;
-#define VLM_ASK_OPTIONS_INIT \
-  { sizeof(vlm_ask_options), 512, 0.0, 0, 1.0, 0.0, 1.0, 0.0, 0.0, 0, NULL, 0, 1, 1.0 }
+#define VLM_ASK_OPTIONS_INIT                                                                                \
+  {                                                                                                         \
+    sizeof(vlm_ask_options), 512, 0.0, 0, 1.0, 0.0, 1.0, 0.0, 0.0, 0, NULL, 0, 1, 1.0, NULL, NULL, 0, NULL, \
+        0, NULL, NULL, 0                                                                                    \
+  }
 
 typedef enum vlm_finish {
   VLM_FINISH_STOP = 0,     /* the model ended its answer, or a stop string came */
   VLM_FINISH_LENGTH = 1,   /* max_new_tokens, or the context is full */
   VLM_FINISH_CANCELLED = 2 /* the callback returned 0 */
 } vlm_finish;
+
+/* Something that an answer points at, in pixels of the picture. What the system does not say has a zero in
+ * its has_ field, or is NULL. */
+typedef struct vlm_region {
+  size_t struct_size;
+  const char* label;
+  size_t image; /* which picture of the question */
+  int has_score, has_box, has_point, has_quad, has_span;
+  double score;              /* a probability */
+  double box[4];             /* left, top, right, bottom */
+  double point[2];           /* x, y */
+  double quad[8];            /* four corners, in the order of the answer */
+  int64_t span[2];           /* of plain_text: [first, behind) in characters */
+  size_t num_polygons;       /* parts of one object */
+  const size_t* num_corners; /* of each part */
+  const double* corners;     /* x, y of all parts, one after the other */
+  const uint8_t* mask;       /* of the picture's size, row by row: 0 or 255 */
+  size_t mask_size;
+} vlm_region;
+
+/* A function that an answer calls. */
+typedef struct vlm_call {
+  size_t struct_size;
+  const char* name;
+  const char* arguments; /* JSON */
+} vlm_call;
+
+/* What an answer's notation of places and calls stands for. One vlm_free() of the pointer to it ends all. */
+typedef struct vlm_findings {
+  size_t struct_size;
+  const char* plain_text; /* the answer without that notation */
+  const vlm_region* const* regions;
+  size_t num_regions;
+  const vlm_call* const* calls;
+  size_t num_calls;
+} vlm_findings;
 
 typedef struct vlm_answer_info {
   size_t struct_size;
@@ -129,9 +177,10 @@ typedef struct vlm_answer_info {
   double seconds_encode; /* pictures */
   double seconds_prefill;
   double seconds_decode;
+  vlm_findings** findings; /* where to put them; NULL: not wanted. *findings ends with vlm_free() */
 } vlm_answer_info;
 #define VLM_ANSWER_INFO_INIT \
-  { sizeof(vlm_answer_info), VLM_FINISH_LENGTH, 0, 0, 0, 0.0, 0.0, 0.0 }
+  { sizeof(vlm_answer_info), VLM_FINISH_LENGTH, 0, 0, 0, 0.0, 0.0, 0.0, NULL }
 
 /* Gets the answer as it comes, in whole characters; 0 ends it there. It must not leave by longjmp. */
 typedef int (*vlm_text_function)(const char* text, void* user);

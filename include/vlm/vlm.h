@@ -7,4 +7,5 @@
 #include "vlm/error.h"
 #include "vlm/image.h"
 #include "vlm/model.h"
+#include "vlm/region.h"
 #include "vlm/runtime.h"

@@ -225,11 +225,22 @@ std::vector<std::string> wrap(const Canvas& canvas, const std::string& text, con
   return lines;
 }
 
+// A polygon without a label is a further part of what stands before it, and has its colour.
+std::vector<size_t> objects_of(const std::vector<Annotation>& annotations) {
+  std::vector<size_t> objects;
+  for (const Annotation& annotation : annotations) {
+    bool is_part = !annotation.polygon.empty() && annotation.label.empty() && !objects.empty();
+    objects.push_back(objects.empty() ? 0 : objects.back() + (is_part ? 0 : 1));
+  }
+  return objects;
+}
+
 }  // namespace
 
 Image annotate(const Image& image, const std::vector<Annotation>& annotations) {
   Annotator annotator(image);
-  auto colour = [](size_t i) { return cycle[i % cycle.size()]; };
+  std::vector<size_t> objects = objects_of(annotations);
+  auto colour = [&](size_t i) { return cycle[objects[i] % cycle.size()]; };
   for (size_t i = 0; i < annotations.size(); ++i) annotator.draw_mask(annotations[i], colour(i));
   std::vector<Rectangle> places;
   for (size_t i = 0; i < annotations.size(); ++i)

@@ -50,6 +50,37 @@ Finish finish_from(vlm::Finish finish) {
   return Finish::stop;
 }
 
+vlm::RegionPrompt engine_regions(const RegionPrompt& from) {
+  vlm::RegionPrompt regions;
+  regions.boxes_xyxy = from.boxes;
+  if (!from.point_is_outside.empty() && from.point_is_outside.size() != from.points.size())
+    fail(ErrorKind::bad_request, "give one for each point, or none",
+         "{} points, but {} values of point_is_outside", from.points.size(), from.point_is_outside.size());
+  for (std::size_t idx = 0; idx < from.points.size(); ++idx) {
+    regions.points.push_back({from.points[idx][0], from.points[idx][1]});
+    regions.point_labels.push_back(!from.point_is_outside.empty() && from.point_is_outside[idx] ? 0 : 1);
+  }
+  regions.masks = engine_images(from.masks);
+  return regions;
+}
+
+Region region_from(vlm::Region&& from) {
+  Region region;
+  region.label = std::move(from.label);
+  region.image = static_cast<std::size_t>(from.image);
+  region.score = from.score;
+  region.box = from.box_xyxy;
+  if (from.point) region.point = Point{from.point->x, from.point->y};
+  region.quad = from.quad;
+  for (const auto& part : from.polygons) {
+    region.polygons.emplace_back();
+    for (const vlm::Point& corner : part) region.polygons.back().push_back({corner.x, corner.y});
+  }
+  region.mask = std::move(from.mask);
+  region.span = from.text_span;
+  return region;
+}
+
 Request request_from(const std::vector<Message>& messages) {
   Request request;
   for (const Message& message : messages) {
@@ -66,8 +97,12 @@ Request request_from(const std::vector<Message>& messages) {
 
 }  // namespace
 
-Answer answer_in(Session& session, const Request& request, const AskOptions& options, const OnText& on_text) {
-  AnswerOptions engine = enter([&] { return engine_options(options); });
+Answer answer_in(Session& session, Request request, const AskOptions& options, const OnText& on_text) {
+  AnswerOptions engine = enter([&] {
+    request.task_prompt = options.task;
+    request.regions = engine_regions(options.regions);
+    return engine_options(options);
+  });
   std::atomic<bool> cancel = false;
   std::exception_ptr thrown;  // by the caller's function; it must not pass for an error of ours
   engine.cancel = &cancel;
@@ -87,7 +122,7 @@ Answer answer_in(Session& session, const Request& request, const AskOptions& opt
   if (on_text && !streams && !found.text.empty()) hand_on(found.text);
   if (thrown) std::rethrow_exception(thrown);
   Answer answer;
-  answer.text = std::move(found.text);
+  answer.text = found.text;
   answer.finish = cancel ? Finish::cancelled : finish_from(found.finish);
   answer.tokens_prompt = found.times.tokens_prompt;
   answer.tokens_reused = found.times.tokens_reused;
@@ -95,6 +130,11 @@ Answer answer_in(Session& session, const Request& request, const AskOptions& opt
   answer.seconds_encode = found.times.encode;
   answer.seconds_prefill = found.times.prefill;
   answer.seconds_decode = found.times.decode;
+  ParsedAnswer read = enter([&] { return session.read(found, request); });
+  answer.plain_text = std::move(read.text);
+  for (vlm::Region& region : read.regions) answer.regions.push_back(region_from(std::move(region)));
+  for (vlm::FunctionCall& call : read.calls)
+    answer.calls.push_back({std::move(call.name), std::move(call.arguments)});
   return answer;
 }
 

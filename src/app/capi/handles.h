@@ -37,7 +37,7 @@ struct Access {
 std::vector<vlm::Image> engine_images(const std::vector<Image>& images);
 
 // Answers in a session; what `on_text` throws comes out of here unchanged.
-Answer answer_in(Session& session, const Request& request, const AskOptions& options, const OnText& on_text);
+Answer answer_in(Session& session, Request request, const AskOptions& options, const OnText& on_text);
 
 void use_chosen_threads();  // OpenMP keeps the number for each thread apart
 

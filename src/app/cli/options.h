@@ -39,7 +39,10 @@ struct RunOptions {
   std::vector<std::string> words;   // pictures and at last the question
   std::string system_prompt;
   std::string trace_folder;
-  std::string picture;  // file for the picture with question and answer below it
+  std::string picture;   // file for the picture with question and answer below it
+  std::string annotate;  // file for the picture with the answer's regions drawn into it
+  std::string task;      // of systems with a fixed list of tasks: "<OD>"
+  std::vector<std::string> boxes, points, masks;  // places that the question speaks of
   bool raw = false;     // the question is the prompt verbatim
   bool stats = false;
 };

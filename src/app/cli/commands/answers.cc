@@ -58,6 +58,12 @@ std::string stats_text(const DecodeTimes& times) {
                             times.tokens_generated, rate(times.tokens_generated, times.decode));
 }
 
+nlohmann::ordered_json usage_json(const DecodeTimes& times) {
+  return {{"prompt_tokens", times.tokens_prompt},
+          {"completion_tokens", times.tokens_generated},
+          {"total_tokens", times.tokens_prompt + times.tokens_generated}};
+}
+
 nlohmann::ordered_json stats_json(const DecodeTimes& times) {
   return {{"encode_s", times.encode},
           {"prefill_s", times.prefill},

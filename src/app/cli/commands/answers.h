@@ -13,6 +13,8 @@ ChatMessage user_message(size_t num_images, const std::string& text);
 
 // "encode 0.12 s (1 picture), prefill 0.50 s (600 tokens, 1200/s), decode 1.20 s (20 tokens, 16.7/s)"
 std::string stats_text(const DecodeTimes& times);
+// In the words of OpenAI's API.
+nlohmann::ordered_json usage_json(const DecodeTimes& times);
 nlohmann::ordered_json stats_json(const DecodeTimes& times);
 
 }  // namespace vlm::cli

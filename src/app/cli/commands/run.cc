@@ -4,6 +4,7 @@
 #include "app/cli/commands/answers.h"
 #include "app/cli/commands/models.h"
 #include "app/cli/commands/pictures.h"
+#include "app/cli/commands/regions.h"
 #include "base/files.h"
 #include "media/draw.h"
 #include "weights/writer.h"
@@ -53,6 +54,7 @@ std::string take_question(const RunOptions& run, std::vector<std::string>& image
   auto is_picture = [](const std::string& word) {
     return is_address(word) || std::filesystem::is_regular_file(word);
   };
+  if (run.words.empty() && !run.task.empty()) return "";
   if (run.words.empty())
     fail(ErrorKind::bad_request, "put it behind the options, in quotes: \"What is this?\"",
          "no question was given");
@@ -63,6 +65,10 @@ std::string take_question(const RunOptions& run, std::vector<std::string>& image
     images.push_back(run.words[idx]);
   }
   const std::string& last = run.words.back();
+  if (!run.task.empty() && is_picture(last)) {
+    images.push_back(last);
+    return "";
+  }
   if (run.words.size() > 1 && std::filesystem::is_regular_file(last))
     fail(ErrorKind::bad_request, "put it last, in quotes: \"What is this?\"", "no question was given");
   if (last != "-") return last;
@@ -75,17 +81,40 @@ std::string take_question(const RunOptions& run, std::vector<std::string>& image
   return question;
 }
 
-void write_picture(const std::string& file, const Image& image, const std::string& question,
-                   const std::string& answer) {
-  Image picture = with_caption(image, question + "\n" + answer);
+// `option`: for messages.
+void write_picture(const char* option, const std::string& file, const Image& picture) {
   std::string ending = std::filesystem::path(file).extension().string();
   if (ending == ".jpg" || ending == ".jpeg")
     write_jpeg(file, picture);
   else if (ending == ".png")
     write_png(file, picture);
   else
-    fail(ErrorKind::bad_request, "let the name end in .png or .jpg", "--picture {}: unknown kind of picture",
+    fail(ErrorKind::bad_request, "let the name end in .png or .jpg", "{} {}: unknown kind of picture", option,
          file);
+}
+
+void need_picture(const char* option, const std::string& file, const std::vector<std::string>& images) {
+  if (!file.empty() && images.empty())
+    fail(ErrorKind::bad_request, fmt::format("give --image, or leave {} out", option),
+         "{} needs a picture to {}", option, option == std::string("--picture") ? "write on" : "draw on");
+}
+
+Request request_of(const RunOptions& run, const std::string& question,
+                   const std::vector<std::string>& names) {
+  Request request;
+  request.images = read_pictures(names);
+  request.task_prompt = run.task;
+  request.regions = read_regions(run.boxes, run.points, run.masks, request.images);
+  if (run.raw) {
+    if (!run.system_prompt.empty())
+      fail(ErrorKind::bad_request, "write it into the prompt",
+           "--system-prompt has no place in a --raw prompt");
+    request.prompt = question;
+    return request;
+  }
+  if (!run.system_prompt.empty()) request.messages.push_back(ChatMessage::text("system", run.system_prompt));
+  request.messages.push_back(user_message(names.size(), question));
+  return request;
 }
 
 }  // namespace
@@ -93,22 +122,10 @@ void write_picture(const std::string& file, const Image& image, const std::strin
 int run_command(const RunOptions& run, const Context& context) {
   std::vector<std::string> names = run.images;
   std::string question = take_question(run, names);
-  if (!run.picture.empty() && names.empty())
-    fail(ErrorKind::bad_request, "give --image, or leave --picture out",
-         "--picture needs a picture to write on");
+  need_picture("--picture", run.picture, names);
+  need_picture("--annotate", run.annotate, names);
   AnswerOptions options = answer_options(run.answer);
-  Request request;
-  request.images = read_pictures(names);
-  if (run.raw) {
-    if (!run.system_prompt.empty())
-      fail(ErrorKind::bad_request, "write it into the prompt",
-           "--system-prompt has no place in a --raw prompt");
-    request.prompt = question;
-  } else {
-    if (!run.system_prompt.empty())
-      request.messages.push_back(ChatMessage::text("system", run.system_prompt));
-    request.messages.push_back(user_message(names.size(), question));
-  }
+  Request request = request_of(run, question, names);
 
   std::shared_ptr<const LoadedModel> loaded = open_model(run.model);
   const Generator& generator = need<Generator>(*loaded, "does not answer questions");
@@ -117,7 +134,9 @@ int run_command(const RunOptions& run, const Context& context) {
   catch_interrupts();
   TraceFile traced;
   if (!run.trace_folder.empty()) trace_prompt(generator, request, *cache, traced);
-  bool streams = !context.options.json && options.num_beams == 1;
+  // A notation of places is for programs: what it says is printed when the answer is whole.
+  bool reads = as<AnswerReader>(*loaded->model) && !run.raw;
+  bool streams = !context.options.json && options.num_beams == 1 && !reads;
   Answer answer = session.answer(request, options, [&](const std::string& text) {
     if (streams) print(text);
   });
@@ -125,18 +144,29 @@ int run_command(const RunOptions& run, const Context& context) {
     traced.record("generated_ids", ids_tensor(answer.ids));
     traced.write(run.trace_folder);
   }
+  ParsedAnswer read = session.read(answer, request);
   if (context.options.json)
     print_json({{"model", loaded->checkpoint.name},
                 {"system", loaded->system->slug},
                 {"precision", precision_name(loaded->weights->options().precision)},
                 {"question", question},
                 {"answer", answer.text},
+                {"text", read.text},
+                {"regions", regions_json(read.regions, request.images)},
+                {"calls", calls_json(read.calls)},
                 {"finish", finish_name(answer.finish)},
                 {"ids", answer.ids},
+                {"usage", usage_json(answer.times)},
                 {"stats", stats_json(answer.times)}});
+  else if (reads)
+    print(read.text + "\n" + regions_text(read.regions) + calls_text(read.calls));
   else
     print(streams ? "\n" : answer.text + "\n");
-  if (!run.picture.empty()) write_picture(run.picture, request.images.front(), question, answer.text);
+  if (!run.picture.empty())
+    write_picture("--picture", run.picture,
+                  with_caption(request.images.front(), question + "\n" + answer.text));
+  if (!run.annotate.empty())
+    write_picture("--annotate", run.annotate, draw_regions(request.images.front(), read.regions, 0));
   if (run.stats && !context.options.json)
     write_all(context.terminal.err.descriptor, stats_text(answer.times) + "\n");
   if (answer.finish == Finish::length)

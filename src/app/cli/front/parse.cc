@@ -54,6 +54,13 @@ void add_model(CLI::App& app, ModelOptions& model) {
                "note missing and unused tensors instead of refusing the checkpoint");
 }
 
+CLI::Option* add_list(CLI::App& app, const char* name, std::vector<std::string>& list, const char* about) {
+  return app.add_option(name, list, about)
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 void add_pictures(CLI::App& app, std::vector<std::string>& images) {
   app.add_option("-i,--image", images, "a picture: file, http(s) address, or - for standard input")
       ->type_name("FILE")
@@ -128,6 +135,15 @@ void add_run(CLI::App& parent, Parsed& parsed) {
       ->type_name("DIR");
   app.add_option("--picture", run->picture, "write the first picture with question and answer below it")
       ->type_name("FILE");
+  app.add_option("--annotate", run->annotate,
+                 "write the first picture with what the answer points at drawn in")
+      ->type_name("FILE");
+  app.add_option("--task", run->task, "a task of the model's own list: \"<OD>\"")->type_name("TASK");
+  add_list(app, "--box", run->boxes, "a box that the question speaks of, in pixels")
+      ->type_name("X0,Y0,X1,Y1");
+  add_list(app, "--point", run->points, "a point likewise; with ,0 one outside of what is meant")
+      ->type_name("X,Y[,0]");
+  add_list(app, "--mask", run->masks, "a picture that is white where it is meant")->type_name("FILE");
   app.add_flag("--stats", run->stats, "print times and rates");
   add_answer(app, run->answer);
 }
