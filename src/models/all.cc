@@ -16,7 +16,7 @@ namespace vlm {
 const std::vector<System>& all_systems() {
   static const std::vector<System> systems{
       blip::blip(), blip::blip_2(), blip::instructblip(), language::t5(), language::bert(),
-      interleaved::fuyu(), interleaved::otterhd(), interleaved::idefics2(), interleaved::idefics3(),
+      interleaved::fuyu(), interleaved::otterhd(), interleaved::idefics2(), interleaved::idefics3(), interleaved::mantis(),
       llava::llava_15(), llava::bakllava(), llava::firellava(), llava::llava_16(),
       llava::llava_onevision(), clip::clip(),
       clip::metaclip(),  clip::siglip(),    vit::vit(),         language::causal_lm(),

@@ -99,10 +99,8 @@ std::vector<Image> Idefics2Processor::views(const Image& image) const {
 }
 
 Idefics2::Idefics2(const Checkpoint& checkpoint, const Weights& w)
-    : SplicedGenerator(
-          idefics_text(checkpoint.config), w, checkpoint,
-          {kImageMark, "", idefics_image_token(checkpoint, kPublishedImageToken)},
-          kTemplate),
+    : SplicedGenerator(idefics_text(checkpoint.config), w, checkpoint,
+                       {kImageMark, "", idefics_image_token(checkpoint, kPublishedImageToken)}, kTemplate),
       vision_(idefics_vision(checkpoint.config), w / "model.vision_model") {
   const DecoderConfig& config = text().config();
   Weights connector = w / "model.connector", projection = connector / "modality_projection";

@@ -97,10 +97,8 @@ struct Processor {
 class Idefics3 final : public SplicedGenerator {
  public:
   Idefics3(const Checkpoint& checkpoint, const Weights& w)
-      : SplicedGenerator(
-            idefics_text(checkpoint.config), w, checkpoint,
-            {kImageMark, "", idefics_image_token(checkpoint, kPublishedImageToken)},
-            kTemplate),
+      : SplicedGenerator(idefics_text(checkpoint.config), w, checkpoint,
+                         {kImageMark, "", idefics_image_token(checkpoint, kPublishedImageToken)}, kTemplate),
         vision_(idefics_vision(checkpoint.config), w / "model.vision_model"),
         factor_(checkpoint.config.integer("scale_factor", 1, 64, 2)) {
     checkpoint.config.ignore({"image_seq_len", "pad_token_id", "vocab_size"});

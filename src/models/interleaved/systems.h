@@ -8,6 +8,7 @@ System fuyu();
 System otterhd();
 System idefics2();
 System idefics3();
+System mantis();
 
 // Layouts that several systems share are told apart by the checkpoint's name; `word` in lower case.
 bool is_named(const Checkpoint& checkpoint, const char* word);

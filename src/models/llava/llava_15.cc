@@ -52,7 +52,7 @@ System llava_15() {
               [](const Checkpoint& c) {
                 return (is_hugging_face(c) || (is_authors_single_view(c) && has_mlp_projector(c) &&
                                                c.has_architecture("LlavaLlamaForCausalLM"))) &&
-                       !has_mistral(c) && !is_firellava(c);
+                       !has_mistral(c) && !is_firellava(c) && !names(c, "mantis");
               },
           .make = [](const Checkpoint& c, const Weights& w) { return make(c, w, " ASSISTANT:"); },
           .layouts = layouts()};
