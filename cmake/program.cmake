@@ -64,6 +64,7 @@ add_custom_command(
 
 # --- what front and library share
 add_library(vlm_cli STATIC ${cli_folder}/catalogue.cc ${cli_folder}/terminal.cc ${cli_folder}/status.cc
+                           ${cli_folder}/sizes.cc ${cli_folder}/sizes_table.cc
                            ${catalog_source} ${CMAKE_BINARY_DIR}/generated/statuses.cc)
 target_link_libraries(vlm_cli PUBLIC vlm_base PkgConfig::TOMLPP)
 target_compile_definitions(vlm_cli PUBLIC VLM_VERSION="${PROJECT_VERSION}")

@@ -1,5 +1,5 @@
 # Programs for those who work on vlm; built on demand only.
-foreach(tool synthetic_checkpoint precision_table)
+foreach(tool synthetic_checkpoint precision_table published_sizes)
   add_executable(${tool} EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tools/${tool}.cc)
   target_link_libraries(${tool} PRIVATE vlm_models vlm_engine vlm_train)
   target_precompile_headers(${tool} REUSE_FROM vlm_tensor)

@@ -132,6 +132,12 @@ class PackedSource final : public TensorSource {
   int64_t group_size(const Layer& layer) const {
     return packing_.group_size > 0 ? packing_.group_size : layer.in;
   }
+  int64_t stored_bytes(const std::string& stem) const {
+    int64_t bytes = 0;
+    for (const char* leaf : {kWeights, kZeros, kScales, kGroups})
+      if (source_->has(stem + leaf)) bytes += source_->info(stem + leaf).file_bytes;
+    return bytes;
+  }
   void add_layer(const std::string& stem);
   void sort_inputs(const std::string& stem, Layer& layer) const;
   bool is_packed(const std::string& name) const {
@@ -198,7 +204,8 @@ void PackedSource::add_layer(const std::string& stem) {
   }
   // AutoGPTQ stores a bias of zeros for layers that have none: nobody asks for it.
   std::string bias = stem + ".bias";
-  if (source_->has(bias) && (is_abstract() || (source_->load(bias) == 0).all().item<bool>()))
+  if (!packing_.is_awq && source_->has(bias) &&
+      (is_abstract() || (source_->load(bias) == 0).all().item<bool>()))
     hidden_.insert(bias);
   layers_.emplace(stem, std::move(layer));
 }
@@ -228,7 +235,7 @@ TensorInfo PackedSource::info(const std::string& name) const {
                                                                     : kScales));
   if (leaf == ".weight_order") return {{layer->in}, at::kLong, layer->in * 4};
   if (leaf != ".weight") return {{layer->out, layer->groups}, at::kFloat, packed.file_bytes};
-  if (is_abstract()) return {{layer->out, layer->in}, at::kHalf, packed.file_bytes};
+  if (is_abstract()) return {{layer->out, layer->in}, at::kHalf, stored_bytes(stem)};
   if (!layer->is_regular) return {{layer->out, layer->in}, at::kFloat, layer->out * layer->in * 2};
   if (packing_.bits == 8) return {{layer->out, layer->in}, at::kChar, packed.file_bytes};
   return {{layer->out, layer->in / 2}, at::kByte, packed.file_bytes};

@@ -8,6 +8,7 @@
 #include "app/cli/front/help.h"
 #include "app/cli/front/library.h"
 #include "app/cli/front/parse.h"
+#include "app/cli/sizes.h"
 #include "app/cli/status.h"
 #include "app/cli/terminal.h"
 
@@ -45,10 +46,13 @@ int show(const Options& options, const Terminal& terminal) {
   }
   if (looks_like_model) return run_in_library(options);
   Card card = find_card(name);
-  if (options.json)
-    print_json(card_json(card, status_of));
-  else
-    print(card_text(card, {terminal.out.colour, terminal.out.width}, status_of));
+  if (options.json) {
+    nlohmann::ordered_json json = card_json(card, status_of);
+    json["sizes"] = sizes_json(card.slug);
+    print_json(json);
+  } else {
+    print(card_text(card, {terminal.out.colour, terminal.out.width}, status_of) + sizes_text(card.slug));
+  }
   return kExitOk;
 }
 
