@@ -9,7 +9,6 @@
 // Unusual: the authors' code reads [ENC] in the place of [CLS]; the reference, and hence this file, does not.
 #include "models/blip/family.h"
 #include "models/common/cross_memory.h"
-#include "models/common/prompt_and_target.h"
 #include "system/training.h"
 
 namespace vlm::blip {
@@ -59,7 +58,7 @@ class Answerer final : public Model, public Generator, public LanguageTrainable 
 
   // labels: [DEC] answer [SEP], which the decoder reads as well; its first is not counted.
   Prompt prepare_example(const Request& request) const override {
-    Request asked = prompt_and_target(request);
+    Request asked = example_of(request);
     Prompt prompt = prepare(asked);
     prompt.labels = tokenizer_.tokenizer->ids(*asked.target);
     if (!prompt.labels.empty()) prompt.labels.front() = ids_.start;

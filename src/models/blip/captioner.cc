@@ -9,7 +9,6 @@
 // "a picture of ", which is no part of the answer.
 #include "models/blip/family.h"
 #include "models/common/cross_memory.h"
-#include "models/common/prompt_and_target.h"
 #include "system/training.h"
 
 namespace vlm::blip {
@@ -60,7 +59,7 @@ class Captioner final : public Model, public Generator, public LanguageTrainable
   bool needs_question() const override { return false; }
 
   Prompt prepare_example(const Request& request) const override {
-    Request asked = prompt_and_target(request);
+    Request asked = example_of(request);
     Prompt prompt = prepare(asked);
     size_t num_words = prompt.ids.size();
     prompt.text += *asked.target;

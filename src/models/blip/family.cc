@@ -2,6 +2,9 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <cctype>
+
+#include "models/common/prompt_and_target.h"
 #include "system/training.h"
 
 namespace vlm::blip {
@@ -15,6 +18,14 @@ std::string words_of(const Request& request) {
     break;
   }
   return words;
+}
+
+Request example_of(const Request& request) {
+  Request asked = prompt_and_target(request);
+  std::string words = words_of(asked);
+  bool needs_space = !words.empty() && !std::isspace(static_cast<unsigned char>(words.back()));
+  if (!request.target && needs_space) asked.target = " " + *asked.target;
+  return asked;
 }
 
 MediaInput prepare_picture(const Image& image, const std::optional<ImageProcessor>& processor, int64_t rows) {

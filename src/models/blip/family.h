@@ -14,6 +14,10 @@ namespace vlm::blip {
 // The words of a request: its raw prompt, or the text of its last user turn; "" where there are none.
 std::string words_of(const Request& request);
 
+// The words and the target of a training example. An answer from a chat follows its question behind a space;
+// a request's own target is verbatim.
+Request example_of(const Request& request);
+
 // Exactly one picture, as `vision` takes it; `rows`: of its features. Throws bad_request for another number.
 MediaInput prepare_picture(const Request& request, const std::optional<ImageProcessor>& processor,
                            int64_t rows);

@@ -7,7 +7,6 @@
 #pragma once
 
 #include "models/blip/family.h"
-#include "models/common/prompt_and_target.h"
 #include "models/common/spliced.h"
 #include "models/common/spliced_t5.h"
 #include "parts/connectors/qformer.h"
@@ -79,7 +78,7 @@ class QueryDecoder : public QueryVlm<SplicedGenerator> {
                                          checkpoint.config.get("tie_word_embeddings", false)),
                      names, checkpoint, w, chat_template) {}
   Prompt prepare_example(const Request& request) const override {
-    return SplicedGenerator::prepare_example(prompt_and_target(checked(request)));
+    return SplicedGenerator::prepare_example(example_of(checked(request)));
   }
 
  private:

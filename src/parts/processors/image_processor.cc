@@ -152,7 +152,8 @@ Image ImageProcessor::geometry(const Image& image) const {
 Tensor ImageProcessor::pixel_values(const Image& image) const {
   Tensor bytes =
       at::from_blob(const_cast<uint8_t*>(image.pixels.data()), {image.height, image.width, 3}, at::kByte);
-  Tensor values = bytes.permute({2, 0, 1}).to(at::kFloat) * rescale_factor;
+  // In double precision, as NumPy does: the same bits as the reference's.
+  Tensor values = (bytes.permute({2, 0, 1}).to(at::kDouble) * rescale_factor).to(at::kFloat);
   if (do_normalize) {
     auto column = [](const std::array<double, 3>& numbers) {
       return at::tensor({static_cast<float>(numbers[0]), static_cast<float>(numbers[1]),

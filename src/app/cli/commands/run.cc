@@ -49,15 +49,18 @@ void trace_prompt(const Generator& generator, const Request& request, FeatureCac
   traced.record("logits", generator.prefill(prompt, features, sequence, /*all_rows=*/true));
 }
 
-// The words behind the model: pictures and at last the question.
+[[noreturn]] void fail_without_question() {
+  fail(ErrorKind::bad_request, "put it behind the options, in quotes: \"What is this?\"",
+       "no question was given");
+}
+
+// The words behind the model: pictures and at last the question; "" when there are pictures alone.
 std::string take_question(const RunOptions& run, std::vector<std::string>& images) {
   auto is_picture = [](const std::string& word) {
     return is_address(word) || std::filesystem::is_regular_file(word);
   };
-  if (run.words.empty() && !run.task.empty()) return "";
-  if (run.words.empty())
-    fail(ErrorKind::bad_request, "put it behind the options, in quotes: \"What is this?\"",
-         "no question was given");
+  if (run.words.empty() && run.task.empty() && run.images.empty()) fail_without_question();
+  if (run.words.empty()) return "";
   for (size_t idx = 0; idx + 1 < run.words.size(); ++idx) {
     if (!is_picture(run.words[idx]))
       fail(ErrorKind::bad_request, "put the question into quotes; pictures come with --image",
@@ -65,12 +68,10 @@ std::string take_question(const RunOptions& run, std::vector<std::string>& image
     images.push_back(run.words[idx]);
   }
   const std::string& last = run.words.back();
-  if (!run.task.empty() && is_picture(last)) {
+  if (is_picture(last)) {
     images.push_back(last);
     return "";
   }
-  if (run.words.size() > 1 && std::filesystem::is_regular_file(last))
-    fail(ErrorKind::bad_request, "put it last, in quotes: \"What is this?\"", "no question was given");
   if (last != "-") return last;
   for (const std::string& image : images)
     if (image == "-")
@@ -129,6 +130,7 @@ int run_command(const RunOptions& run, const Context& context) {
 
   std::shared_ptr<const LoadedModel> loaded = open_model(run.model);
   const Generator& generator = need<Generator>(*loaded, "does not answer questions");
+  if (question.empty() && run.task.empty() && generator.needs_question()) fail_without_question();
   auto cache = std::make_shared<FeatureCache>();
   Session session(loaded, cache);
   catch_interrupts();
