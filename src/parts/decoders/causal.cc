@@ -161,9 +161,34 @@ Tensor CausalDecoder::embed(const Tensor& ids_T) const {
   return project_in_.defined() ? project_in_(x_TD) : x_TD;
 }
 
-CausalDecoder::Rotation CausalDecoder::rotation(const Tensor& positions_T) const {
+// "Dynamic" NTK scaling: a sequence of L > max_position_embeddings tokens turns by
+// theta * (factor * L / max - (factor - 1))^(R / (R - 2)). Keys stored before keep the angles they had.
+Tensor CausalDecoder::stretched_angles(const nn::Packed& packed, const Tensor& positions_T) const {
+  std::vector<Tensor> parts;
+  int64_t begin = 0;
+  for (const nn::Packed::Span& span : packed.spans) {
+    int64_t length = span.count + (span.cache ? span.cache->length() : 0);
+    Tensor frequencies_R = inverse_frequencies_R_;
+    if (length > config_.max_position_embeddings) {
+      double factor = config_.rope.dynamic_factor, width = static_cast<double>(2 * frequencies_R.size(0));
+      double grown =
+          factor * static_cast<double>(length) / static_cast<double>(config_.max_position_embeddings);
+      RopeConfig stretched = config_.rope;
+      stretched.theta *= std::pow(grown - (factor - 1), width / (width - 2));
+      frequencies_R = inverse_frequencies(stretched, 2 * frequencies_R.size(0));
+    }
+    parts.push_back(positions_T.narrow(0, begin, span.count).to(at::kFloat).unsqueeze(1) *
+                    frequencies_R.unsqueeze(0));
+    begin += span.count;
+  }
+  return at::cat(parts);
+}
+
+CausalDecoder::Rotation CausalDecoder::rotation(const nn::Packed& packed, const Tensor& positions_T) const {
   Tensor angles_TR;
-  if (positions_T.dim() == 2) {  // [3, T]: each section of the frequencies by its own positions
+  if (config_.rope.dynamic_factor > 0 && positions_T.dim() == 1) {
+    angles_TR = stretched_angles(packed, positions_T);
+  } else if (positions_T.dim() == 2) {  // [3, T]: each section of the frequencies by its own positions
     std::vector<Tensor> parts;
     int64_t begin = 0;
     for (size_t axis = 0; axis < config_.rope.sections.size(); ++axis) {
@@ -231,7 +256,8 @@ Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed, const Layer
   Tensor positions_T = packed.positions();
   Rotation rotation;
   if (config_.position == PositionKind::rotary)
-    rotation = this->rotation(packed.rotary_positions.defined() ? packed.rotary_positions : positions_T);
+    rotation =
+        this->rotation(packed, packed.rotary_positions.defined() ? packed.rotary_positions : positions_T);
   if (config_.input_scale != 1) x_TD = x_TD * config_.input_scale;
   if (config_.position == PositionKind::sinusoidal)
     x_TD = x_TD + sinusoids(positions_T + config_.position_offset, config_.hidden_size);

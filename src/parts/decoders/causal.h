@@ -69,6 +69,7 @@ struct RopeConfig {
   bool is_llama3 = false;  // wave lengths beyond the original context are stretched by `factor`
   double low_freq_factor = 1, high_freq_factor = 4;
   double original_max_positions = 8192;
+  double dynamic_factor = 0;  // > 0: theta grows with sequences longer than max_position_embeddings
   std::vector<int64_t> sections;  // M-RoPE: frequencies turned by time, by row, by column, in order
 };
 
@@ -144,7 +145,8 @@ class CausalDecoder {
   Tensor attend(const Layer& layer, int64_t idx, const Tensor& x_TD, const nn::Packed& packed,
                 const Rotation& rotation) const;
   Tensor feed_forward(const Layer& layer, const Tensor& x_TD) const;
-  Rotation rotation(const Tensor& positions_T) const;
+  Rotation rotation(const nn::Packed& packed, const Tensor& positions_T) const;
+  Tensor stretched_angles(const nn::Packed& packed, const Tensor& positions_T) const;
 
   DecoderConfig config_;
   nn::Embedding embed_, additional_embed_, positions_;

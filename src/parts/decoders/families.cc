@@ -136,10 +136,14 @@ void read_rope(DecoderConfig& config, const Json& json, double theta = 10000) {
     type = "default";
   }
   if (type == "default") return;
+  if (type == "dynamic") {
+    config.rope.dynamic_factor = scaling.get("factor", 1.0);
+    return;
+  }
   config.rope.factor = scaling.get("factor", 1.0);
   if (type == "linear") return;
   if (type != "llama3")
-    fail(ErrorKind::unsupported, "known: default, linear, llama3",
+    fail(ErrorKind::unsupported, "known: default, linear, dynamic, llama3",
          "{}: rope scaling \"{}\" is not implemented", scaling.path(), type);
   config.rope.is_llama3 = true;
   config.rope.low_freq_factor = scaling.get("low_freq_factor", 1.0);
