@@ -62,7 +62,8 @@ Scene letters(Rng& rng, const SceneOptions& options) {
   page.objects.clear();
   page.texts.clear();
   thread_local Canvas ruler(1, 1, Colour{});
-  double height = rng.uniform(0.11, 0.22), line = height * rng.uniform(1.35, 1.7);
+  double height = rng.chance(0.5) ? rng.uniform(0.11, 0.2) : rng.uniform(0.2, 0.36),
+         line = height * rng.uniform(1.35, 1.7);
   style.panel_hue.reset();
   style.rotation *= 0.5;
   bool has_contrast = stands_out(style.colour, page.background);
