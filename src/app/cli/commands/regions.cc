@@ -48,9 +48,21 @@ nlohmann::ordered_json run_lengths(const std::vector<uint8_t>& mask, int64_t hei
   return {{"size", {height, width}}, {"counts", counts}};
 }
 
+// Thousandths of a pixel are enough.
+double rounded(double value) {
+  return std::round(value * 1000) / 1000;
+}
+
+template <typename Values>
+nlohmann::ordered_json numbers_json(const Values& values) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (double value : values) list.push_back(rounded(value));
+  return list;
+}
+
 nlohmann::ordered_json corners_json(const std::vector<Point>& corners) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const Point& corner : corners) list.push_back({corner.x, corner.y});
+  for (const Point& corner : corners) list.push_back({rounded(corner.x), rounded(corner.y)});
   return list;
 }
 
@@ -98,9 +110,9 @@ nlohmann::ordered_json regions_json(const std::vector<Region>& regions, const st
   for (const Region& region : regions) {
     nlohmann::ordered_json entry{{"label", region.label}, {"image", region.image}};
     if (region.score) entry["score"] = *region.score;
-    if (region.box_xyxy) entry["box"] = *region.box_xyxy;
-    if (region.point) entry["point"] = {region.point->x, region.point->y};
-    if (region.quad) entry["quad"] = *region.quad;
+    if (region.box_xyxy) entry["box"] = numbers_json(*region.box_xyxy);
+    if (region.point) entry["point"] = {rounded(region.point->x), rounded(region.point->y)};
+    if (region.quad) entry["quad"] = numbers_json(*region.quad);
     for (const std::vector<Point>& part : region.polygons) entry["polygons"].push_back(corners_json(part));
     if (!region.mask.empty()) {
       const Image& image = images.at(static_cast<size_t>(region.image));

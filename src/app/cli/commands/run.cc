@@ -118,6 +118,25 @@ Request request_of(const RunOptions& run, const std::string& question,
   return request;
 }
 
+void print_answer(const LoadedModel& loaded, const std::string& question, const Request& request,
+                  const Answer& answer, const ParsedAnswer& read) {
+  nlohmann::ordered_json json{{"model", loaded.checkpoint.name},
+                              {"system", loaded.system->slug},
+                              {"precision", precision_name(loaded.weights->options().precision)},
+                              {"question", question},
+                              {"answer", answer.text},
+                              {"text", read.text},
+                              {"regions", regions_json(read.regions, request.images)},
+                              {"calls", calls_json(read.calls)},
+                              {"finish", finish_name(answer.finish)},
+                              {"ids", answer.ids},
+                              {"usage", usage_json(answer.times)},
+                              {"stats", stats_json(answer.times)}};
+  if (const auto* reader = as<AnswerReader>(*loaded.model))
+    json["notation"] = reader->readable_text(loaded.checkpoint.tokens(), answer.ids, request);
+  print_json(json);
+}
+
 }  // namespace
 
 int run_command(const RunOptions& run, const Context& context) {
@@ -148,25 +167,14 @@ int run_command(const RunOptions& run, const Context& context) {
   }
   ParsedAnswer read = session.read(answer, request);
   if (context.options.json)
-    print_json({{"model", loaded->checkpoint.name},
-                {"system", loaded->system->slug},
-                {"precision", precision_name(loaded->weights->options().precision)},
-                {"question", question},
-                {"answer", answer.text},
-                {"text", read.text},
-                {"regions", regions_json(read.regions, request.images)},
-                {"calls", calls_json(read.calls)},
-                {"finish", finish_name(answer.finish)},
-                {"ids", answer.ids},
-                {"usage", usage_json(answer.times)},
-                {"stats", stats_json(answer.times)}});
+    print_answer(*loaded, question, request, answer, read);
   else if (reads)
     print(read.text + "\n" + regions_text(read.regions) + calls_text(read.calls));
   else
     print(streams ? "\n" : answer.text + "\n");
   if (!run.picture.empty())
     write_picture("--picture", run.picture,
-                  with_caption(request.images.front(), question + "\n" + answer.text));
+                  with_caption(request.images.front(), question + "\n" + (reads ? read.text : answer.text)));
   if (!run.annotate.empty())
     write_picture("--annotate", run.annotate, draw_regions(request.images.front(), read.regions, 0));
   if (run.stats && !context.options.json)
