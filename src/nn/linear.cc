@@ -4,14 +4,11 @@
 #include <cmath>
 
 #include "base/files.h"
+#include "weights/group_layout.h"
 
 namespace vlm::nn {
 
 namespace {
-
-// Quantising below this many elements saves nothing and costs accuracy (class heads, tiny connectors).
-constexpr int64_t kSmallestQuantised = 1 << 12;
-constexpr int64_t kGroup = 32;
 
 ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int64_t out,
                         Tensor& input_order) {
@@ -23,12 +20,11 @@ ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int
   }
   Tensor weight = w.take_matrix(name, {out, in});
   if (w.is_abstract() || w.options().trainable) return ops::dense_matrix(weight);
-  bool quantisable = in % kGroup == 0 && in * out >= kSmallestQuantised;
   if (precision == Precision::f32) return ops::dense_matrix(weight);
   if (precision ==
       Precision::bf16)  // float16 files are used as they lie: as small, nearer, and nothing is copied
     return ops::dense_matrix(weight.scalar_type() == at::kHalf ? weight : weight.to(at::kBFloat16));
-  if (!quantisable) return ops::dense_matrix(weight.to(at::kFloat));
+  if (!can_quantise(out, in)) return ops::dense_matrix(weight.to(at::kFloat));
   ops::Matrix quantised = ops::quantise_matrix(weight, precision == Precision::int8 ? 8 : 4);
   release_pages(weight.data_ptr(), weight.nbytes());  // the file's own copy is not needed again
   return quantised;

@@ -4,13 +4,12 @@
 #include <set>
 
 #include "system/checkpoint.h"
+#include "weights/group_layout.h"
 #include "weights/shapes_source.h"
 
 namespace vlm {
 
 namespace {
-
-constexpr int64_t kGroup = 32, kSmallestQuantised = 1 << 12;  // as nn/linear.cc
 
 // 16 rows of 32 inputs: quants, a float16 scale a row, and for 4 bits a float16 minimum
 // (kernels/quantised.h).
@@ -50,7 +49,7 @@ constexpr char kTool[] = "build/bin/published_sizes";
 int64_t loaded_bytes(const std::string& name, const Shape& shape, Precision precision) {
   int64_t count = c10::multiply_integers(shape);
   if (precision == Precision::f32 || shape.size() != 2) return 4 * count;
-  bool is_quantisable = shape[1] % kGroup == 0 && count >= kSmallestQuantised && !is_table(name);
+  bool is_quantisable = can_quantise(shape[0], shape[1]) && !is_table(name);
   if (precision == Precision::bf16 || is_table(name)) return 2 * count;
   if (!is_quantisable) return 4 * count;
   return count / kBlockValues * (precision == Precision::int8 ? kInt8Block_bytes : kInt4Block_bytes);

@@ -6,14 +6,13 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "ops/linear.h"
+#include "weights/group_layout.h"
 #include "weights/writer.h"
 
 namespace vlm {
 
 namespace {
 
-constexpr int64_t kGroup = 32;
-constexpr int64_t kSmallestQuantised = 1 << 12;  // elements; as nn/linear.cc
 constexpr double kLargestHalf = 65504;
 constexpr char kAdapterA[] = "lora_A.weight";
 constexpr char kAdapterB[] = "lora_B.weight";
@@ -52,8 +51,7 @@ int64_t bytes_of(const TensorSource& source) {
 bool is_quantisable(const std::string& name, const TensorInfo& info) {
   bool is_float = info.dtype == at::kFloat || info.dtype == at::kHalf || info.dtype == at::kBFloat16;
   return is_float && info.shape.size() == 2 && name.ends_with("weight") &&
-         name.find("position") == std::string::npos && info.shape[1] % kGroup == 0 &&
-         info.shape[0] * info.shape[1] >= kSmallestQuantised;
+         name.find("position") == std::string::npos && can_quantise(info.shape[0], info.shape[1]);
 }
 
 Tensor as_half(const Tensor& tensor) {
@@ -161,7 +159,7 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
   const char* config_name =
       std::filesystem::exists(from / "config.json") ? "config.json" : "open_clip_config.json";
   nlohmann::ordered_json config = nlohmann::ordered_json::parse(read_text(from / config_name));
-  config["quantization_config"] = {{"quant_method", "vlm"}, {"bits", bits}, {"group_size", kGroup}};
+  config["quantization_config"] = {{"quant_method", "vlm"}, {"bits", bits}, {"group_size", kGroupSize}};
   write_text(to / config_name, config.dump(2) + "\n");
   write_weights(to, tensors);
 }
