@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <set>
 
@@ -24,6 +25,7 @@ using data::Turn;
 
 constexpr size_t kMostFound = 4;  // longer lists are not asked for
 constexpr char kNothing[] = "no";
+constexpr double kComparisons = 0.5;
 
 void append(std::string& text, const std::string& word) {
   if (!word.empty()) text += (text.empty() ? "" : " ") + word;
@@ -117,6 +119,53 @@ std::optional<Turn> find_objects(const Scene& scene, Rng& rng) {
   return finding.turn(name);
 }
 
+// What an object has and no other.
+std::optional<Descriptor> own_part_of(const Object& object, const data::Matcher& matcher, Rng& rng) {
+  for (int attempt = 0; attempt < 6; ++attempt) {
+    Descriptor part = part_of(object, rng);
+    if (!name_of(part).empty() && matcher.is_unique(part)) return part;
+  }
+  return std::nullopt;
+}
+
+std::optional<Turn> compare_objects(const Scene& scene, Rng& rng) {
+  constexpr double kClearly = 0.12;
+  auto count = static_cast<int64_t>(scene.objects.size());
+  int64_t first = rng.below(count), second = rng.below(count);
+  if (first == second) return std::nullopt;
+  const Object &a = scene.objects[static_cast<size_t>(first)],
+               &b = scene.objects[static_cast<size_t>(second)];
+  data::Matcher matcher(scene);
+  std::optional<Descriptor> of_a = own_part_of(a, matcher, rng), of_b = own_part_of(b, matcher, rng);
+  if (!of_a || !of_b) return std::nullopt;
+  std::string question = "compare ", answer;
+  std::vector<Look> looks;
+  auto ask = [&](const Descriptor& part, int64_t index) {
+    std::string name = name_of(part);
+    looks.push_back({.begin = question.size(),
+                     .end = question.size() + name.size(),
+                     .things = {{Thing::Kind::object, index}}});
+    question += name;
+  };
+  ask(*of_a, first);
+  question += " with ";
+  ask(*of_b, second);
+  auto say = [&](const std::string& words) { answer += (answer.empty() ? "" : ", ") + words; };
+  say(a.hue == b.hue ? "same color" : "other color");
+  say(a.shape == b.shape ? "same shape" : "other shape");
+  if (data::is_clearly_larger(a, b)) say("larger");
+  if (data::is_clearly_larger(b, a)) say("smaller");
+  if (std::abs(a.x - b.x) > kClearly) say(a.x < b.x ? "left" : "right");
+  if (std::abs(a.y - b.y) > kClearly) say(a.y < b.y ? "above" : "below");
+  for (bool is_second : {false, true})
+    looks.push_back({.in_answer = true,
+                     .begin = 0,
+                     .end = answer.size(),
+                     .things = {{Thing::Kind::object, is_second ? second : first}},
+                     .is_second = is_second});
+  return Turn{question, answer, "compare", looks};
+}
+
 std::optional<Turn> find_pictures(const Scene& scene, Rng& rng) {
   const Picture& picture = rng.pick(scene.pictures);
   std::string wanted;
@@ -150,7 +199,9 @@ std::vector<Turn> drill(const Scene& scene, Rng& rng, int64_t count) {
   std::set<std::string> asked;
   for (int64_t attempt = 0; attempt < 4 * count && static_cast<int64_t>(turns.size()) < count; ++attempt) {
     std::optional<Turn> turn;
-    if (!scene.objects.empty())
+    if (scene.objects.size() > 1 && rng.chance(kComparisons))
+      turn = compare_objects(scene, rng);
+    else if (!scene.objects.empty())
       turn = find_objects(scene, rng);
     else if (!scene.pictures.empty())
       turn = find_pictures(scene, rng);

@@ -1,6 +1,7 @@
-// Short exercises about a scene: "find red circle" and everything there is to say about the red circles. A
-// conversation seldom asks for more than one thing at a time; an exercise asks for colour, shape, size and
-// place at once, so that looking things up is learnt from fewer pictures.
+// Short exercises about a scene: "find red circle" and everything there is to say about the red circles;
+// "compare red circle with star" and all in which they differ. A conversation seldom asks for more than one
+// thing at a time; an exercise asks for colour, shape, size and place at once, so that looking things up is
+// learnt from fewer pictures.
 #pragma once
 
 #include <vector>

@@ -51,6 +51,24 @@ TEST(Drills, SayWhatEveryPartOfTheAnswerLooksAt) {
   EXPECT_EQ(red.looks[2].things.size(), 2u);
 }
 
+TEST(Drills, CompareTwoThingsInAllThatIsClear) {
+  data::Scene scene;
+  scene.objects = {object(data::Shape::star, data::Hue::red, 0.85, 0.15),
+                   object(data::Shape::circle, data::Hue::red, 0.15, 0.2)};
+  std::map<std::string, data::Turn> turns;
+  data::Rng rng(1);
+  for (int at = 0; at < 80; ++at)
+    for (const data::Turn& turn : drill(scene, rng, 4)) turns[turn.question] = turn;
+  const data::Turn& turn = turns.at("compare star with circle");
+  EXPECT_EQ(turn.answer, "same color, other shape, right");
+  EXPECT_EQ(turns.at("compare circle with star").answer, "same color, other shape, left");
+  ASSERT_EQ(turn.looks.size(), 4u);
+  EXPECT_EQ(turn.question.substr(turn.looks[1].begin), "circle");
+  EXPECT_EQ(turn.looks[1].things.at(0).index, 1);
+  EXPECT_TRUE(turn.looks[3].is_second);
+  EXPECT_EQ(turn.looks[3].things.at(0).index, 1);
+}
+
 TEST(Drills, AskNothingTwiceAndNothingOfAnEmptyScene) {
   data::Rng rng(1);
   EXPECT_TRUE(drill({}, rng, 5).empty());
