@@ -1,6 +1,7 @@
 // The table of systems. A new system is one line here, its file, and its cases.
 #include "models/blip/systems.h"
 #include "models/clip/systems.h"
+#include "models/compose/systems.h"
 #include "models/deepseek/systems.h"
 #include "models/interleaved/systems.h"
 #include "models/florence/systems.h"
@@ -21,7 +22,7 @@ const std::vector<System>& all_systems() {
       llava::llava_onevision(), llava::llava_first(), llava::slowfast_llava(), llava::nous_hermes_2_vision(), clip::clip(),
       clip::metaclip(),  clip::siglip(),    vit::vit(),         language::causal_lm(),
       kosmos::kosmos_2(),
-      florence::florence_2(), paligemma::paligemma(), qwen::qwen2_vl(), deepseek::deepseek_vl(),
+      florence::florence_2(), paligemma::paligemma(), qwen::qwen2_vl(), deepseek::deepseek_vl(), compose::compose(),
   };
   return systems;
 }

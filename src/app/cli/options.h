@@ -13,6 +13,7 @@ struct ModelOptions {
   std::string model = "default";  // a folder, a hub id in the local cache, or "default"
   std::string revision = "main";
   std::string precision = "auto";
+  std::string base;    // of delta weights: the language model they are added to
   std::string system;  // a slug forces that system
   bool lenient = false;
 };
@@ -35,6 +36,7 @@ struct AnswerFlags {
 struct RunOptions {
   ModelOptions model;
   AnswerFlags answer;
+  std::vector<std::string> videos;  // files, folders of frames, http(s) addresses
   std::vector<std::string> images;  // files, "-" for standard input, http(s) addresses
   std::vector<std::string> words;   // pictures and at last the question
   std::string system_prompt;
@@ -43,14 +45,14 @@ struct RunOptions {
   std::string annotate;  // file for the picture with the answer's regions drawn into it
   std::string task;      // of systems with a fixed list of tasks: "<OD>"
   std::vector<std::string> boxes, points, masks;  // places that the question speaks of
-  bool raw = false;     // the question is the prompt verbatim
+  bool raw = false;                               // the question is the prompt verbatim
   bool stats = false;
 };
 
 struct ChatOptions {
   ModelOptions model;
   AnswerFlags answer;
-  std::vector<std::string> images;
+  std::vector<std::string> images, videos;
   std::string system_prompt;
   bool stats = false;
 };
@@ -117,6 +119,12 @@ struct TrainOptions {
   bool restart = false;
 };
 
+struct ComposeOptions {
+  std::string config;
+  std::string output;
+  uint64_t seed = 0;
+};
+
 struct DataMakeOptions {
   std::string folder;
   int64_t count = 100;
@@ -134,7 +142,7 @@ struct Options {
   std::string program_folder;  // where the executable lies
   std::variant<std::monostate, RunOptions, ChatOptions, EmbedOptions, ClassifyOptions, SimilarityOptions,
                TokenizeOptions, VerifyOptions, ListOptions, ShowOptions, PullOptions, QuantizeOptions,
-               DoctorOptions, TrainOptions, DataMakeOptions>
+               DoctorOptions, TrainOptions, ComposeOptions, DataMakeOptions>
       command;
 };
 

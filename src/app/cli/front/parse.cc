@@ -48,6 +48,8 @@ void add_model(CLI::App& app, ModelOptions& model) {
                  "auto, f32, bf16, int8 or int4 (auto: as stored, f32 for small models)")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}))
       ->type_name("P");
+  app.add_option("--base", model.base, "of delta weights: the language model they are added to")
+      ->type_name("MODEL");
   app.add_option("--system", model.system, "read the checkpoint as this system of `vlm list`")
       ->type_name("SLUG");
   app.add_flag("--lenient", model.lenient,
@@ -63,6 +65,14 @@ CLI::Option* add_list(CLI::App& app, const char* name, std::vector<std::string>&
 
 void add_pictures(CLI::App& app, std::vector<std::string>& images) {
   app.add_option("-i,--image", images, "a picture: file, http(s) address, or - for standard input")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_videos(CLI::App& app, std::vector<std::string>& videos) {
+  app.add_option("--video", videos, "a video: file, folder of pictures, or http(s) address")
       ->type_name("FILE")
       ->expected(1)
       ->allow_extra_args(false)
@@ -127,6 +137,7 @@ void add_run(CLI::App& parent, Parsed& parsed) {
   app.add_option("question", run->words, "the question; - reads it from standard input")
       ->type_name("QUESTION");
   add_pictures(app, run->images);
+  add_videos(app, run->videos);
   app.add_option("--system-prompt", run->system_prompt, "what the model is told before the question")
       ->type_name("TEXT");
   app.add_flag("--raw", run->raw,
@@ -153,6 +164,7 @@ void add_chat(CLI::App& parent, Parsed& parsed) {
   auto chat = target_of<ChatOptions>(app, parsed);
   add_model(app, chat->model);
   add_pictures(app, chat->images);
+  add_videos(app, chat->videos);
   app.add_option("--system-prompt", chat->system_prompt, "what the model is told before the first question")
       ->type_name("TEXT");
   app.add_flag("--stats", chat->stats, "print times and rates after each answer");
@@ -289,6 +301,17 @@ void add_making(CLI::App& parent, Parsed& parsed) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   train_app.add_flag("--restart", train->restart, "begin anew even where a run was interrupted");
+
+  CLI::App& compose_app = command(parent, "compose", "join a tower, a connector and a language model",
+                                  "vlm compose recipes/compose/siglip-perceiver-phi.toml joined");
+  auto compose = target_of<ComposeOptions>(compose_app, parsed);
+  compose_app.add_option("config", compose->config, "what is joined (TOML, docs/compose.md)")
+      ->type_name("CONFIG")
+      ->required();
+  compose_app.add_option("output", compose->output, "new folder that receives the checkpoint")
+      ->type_name("FOLDER")
+      ->required();
+  compose_app.add_option("--seed", compose->seed, "of the new weights (default: 0)")->type_name("N");
 
   CLI::App& data_app = command(parent, "data", "training data", "vlm data make scenes --count 1000");
   data_app.require_subcommand(1);
