@@ -36,7 +36,7 @@ std::vector<fs::path> cases_of(std::initializer_list<const char*> tasks) {
 }
 
 LoadedModel load(const ReferenceCase& reference, const WeightsOptions& options = {}) {
-  return bind_model(Checkpoint::open(reference.folder / "checkpoint"), options,
+  return bind_model(reference.open_checkpoint(), options,
                     reference.system.starts_with("block-") ? "" : reference.system);
 }
 

@@ -1,6 +1,7 @@
 #include "engine/case.h"
 
 #include "base/error.h"
+#include "weights/delta_source.h"
 
 namespace vlm {
 
@@ -82,6 +83,7 @@ ReferenceCase ReferenceCase::read(const std::filesystem::path& folder) {
   result.folder = folder;
   result.system = json.at("system").as<std::string>();
   result.task = json.at("task").as<std::string>();
+  if (json.has("base")) result.base = folder / json.at("base").as<std::string>();
   Json inputs = json.at("inputs");
   Json messages = inputs.find("messages");
   for (int64_t idx = 0; idx < messages.size(); ++idx)
@@ -110,6 +112,12 @@ ReferenceCase ReferenceCase::read(const std::filesystem::path& folder) {
     fail(ErrorKind::bad_request, "list what to compare", "{}: no checks", (folder / "case.json").string());
   result.expected = open_safetensors(folder / "expected.safetensors");
   return result;
+}
+
+Checkpoint ReferenceCase::open_checkpoint() const {
+  Checkpoint checkpoint = Checkpoint::open(folder / "checkpoint");
+  if (!base.empty()) checkpoint.source = delta_source(checkpoint.source, open_weights(base));
+  return checkpoint;
 }
 
 }  // namespace vlm

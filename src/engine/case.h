@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "system/checkpoint.h"
 #include "system/request.h"
 #include "weights/source.h"
 
@@ -17,6 +18,7 @@ namespace vlm {
 struct ReferenceCase {
   std::filesystem::path folder;
   std::string system, task;
+  std::filesystem::path base;      // of delta weights: the folder of what they are added to
   Request request;                 // of generate and train cases of chat-like systems
   std::vector<std::string> texts;  // of dual encoders
   int64_t max_new_tokens = 0, num_beams = 1;
@@ -38,6 +40,7 @@ struct ReferenceCase {
 
   // Throws bad_request or bad_checkpoint for what is no case, naming file and key.
   static ReferenceCase read(const std::filesystem::path& folder);
+  Checkpoint open_checkpoint() const;
 };
 
 }  // namespace vlm

@@ -7,6 +7,7 @@
 
 #include "base/parallel.h"
 #include "system/hub_cache.h"
+#include "weights/delta_source.h"
 
 namespace vlm {
 
@@ -53,6 +54,11 @@ fs::path find_default() {
   }
   fail(ErrorKind::not_found, "name a model, or set VLM_ASSETS to the folder that holds default/",
        "the default model was not found; looked at {}", list);
+}
+
+// As LLaVA-7b-delta-v0 and vicuna-7b-delta-v1.1 are called; nothing in the files tells.
+bool is_delta(const std::string& name) {
+  return name.find("-delta-") != std::string::npos;
 }
 
 bool is_hub_id(const std::string& model) {
@@ -110,6 +116,11 @@ Precision choose_precision(const TensorSource& source) {
 std::shared_ptr<const LoadedModel> load_model(const std::string& model, const LoadOptions& options) {
   if (options.threads > 0) set_num_threads(options.threads);
   Checkpoint checkpoint = Checkpoint::open(find_model(model, options.revision));
+  if (!options.base.empty())
+    checkpoint.source = delta_source(checkpoint.source, open_weights(find_model(options.base)));
+  else if (is_delta(checkpoint.name))
+    fail(ErrorKind::bad_request, "name the language model they were made from: --base FOLDER",
+         "{} holds differences to a language model, not weights", checkpoint.name);
   WeightsOptions weights;
   weights.precision = options.precision ? *options.precision : choose_precision(*checkpoint.source);
   weights.lenient = options.lenient;

@@ -371,7 +371,7 @@ CaseReport verify_case(const std::filesystem::path& folder, const WeightsOptions
     adjusted.trainable = reference.task == "train";
     // Building blocks are no rows of the list; their own config tells what they are.
     std::string slug = reference.system.starts_with("block-") ? "" : reference.system;
-    LoadedModel loaded = bind_model(Checkpoint::open(folder / "checkpoint"), adjusted, slug);
+    LoadedModel loaded = bind_model(reference.open_checkpoint(), adjusted, slug);
     {
       trace::Scope scope(&recorder);
       run(reference, loaded, report, computed);

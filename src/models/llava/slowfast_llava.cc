@@ -12,6 +12,8 @@
 // F = 50 frames, P = 576: 2880 + 800 = 3680 tokens.
 // Unusual: no tiles and no newlines; the pools work behind the projector; a sequence longer than the language
 // model's context changes the rotary base for what is new, while keys stored before keep theirs.
+#include <fmt/format.h>
+
 #include "models/llava/family.h"
 #include "models/llava/layouts.h"
 #include "models/llava/systems.h"
@@ -94,8 +96,10 @@ class SlowFastLlava final : public Llava {
 
   MediaInput prepare_video(const Video& video, const Request&) const override {
     int64_t total = video.num_frames(), side_px = config().vision.image_size;
+    std::vector<int64_t> numbers =
+        video.is_sampled() ? spread_frames(total, total) : middle_frames(total, kFrames);
     std::vector<Tensor> frames;
-    for (const Image& frame : video.read(middle_frames(total, video.is_sampled() ? total : kFrames)))
+    for (const Image& frame : video.read(numbers))
       frames.push_back(processor()(resize_pillow(frame, side_px, side_px, Filter::bicubic)));
     MediaInput media;
     media.pixel_values = at::stack(frames);

@@ -36,9 +36,10 @@ AnswerOptions answer_options(const AnswerFlags& flags) {
   return options;
 }
 
-ChatMessage user_message(size_t num_images, const std::string& text) {
+ChatMessage user_message(size_t num_images, size_t num_videos, const std::string& text) {
   ChatMessage message{"user", {}};
   for (size_t idx = 0; idx < num_images; ++idx) message.content.push_back({ContentPart::Kind::image, ""});
+  for (size_t idx = 0; idx < num_videos; ++idx) message.content.push_back({ContentPart::Kind::video, ""});
   message.content.push_back({ContentPart::Kind::text, text});
   return message;
 }

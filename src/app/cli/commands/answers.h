@@ -8,8 +8,8 @@ namespace vlm::cli {
 
 AnswerOptions answer_options(const AnswerFlags& flags);
 
-// A user's turn: pictures first, as the published templates have them.
-ChatMessage user_message(size_t num_images, const std::string& text);
+// A user's turn: pictures and videos first, as the published templates have them.
+ChatMessage user_message(size_t num_images, size_t num_videos, const std::string& text);
 
 // "encode 0.12 s (1 picture), prefill 0.50 s (600 tokens, 1200/s), decode 1.20 s (20 tokens, 16.7/s)"
 std::string stats_text(const DecodeTimes& times);

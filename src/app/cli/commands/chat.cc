@@ -21,6 +21,7 @@ namespace {
 
 constexpr char kHelp[] =
     "/image FILE   show a picture with the next question\n"
+    "/video FILE   show a video, or a folder of its frames, with the next question\n"
     "/clear        forget the conversation\n"
     "/save FILE    write the conversation as JSON\n"
     "/stats        print times and rates after each answer, or stop it\n"
@@ -97,6 +98,7 @@ class Conversation {
   Conversation(const ChatOptions& chat, const Context& context)
       : chat_(chat), context_(context), options_(answer_options(chat.answer)), shows_stats_(chat.stats) {
     for (const std::string& image : chat.images) add_picture(image);
+    for (const std::string& video : chat.videos) add_video(video);
     loaded_ = open_model(chat.model);
     need<Generator>(*loaded_, "does not answer questions");
     session_.emplace(loaded_, std::make_shared<FeatureCache>());
@@ -118,9 +120,19 @@ class Conversation {
     pending_names_.push_back(name);
   }
 
+  void add_video(const std::string& name) {
+    pending_videos_.push_back(read_video(name));
+    pending_video_names_.push_back(name);
+  }
+
+  void drop_pending() {
+    pending_.clear(), pending_names_.clear();
+    pending_videos_.clear(), pending_video_names_.clear();
+  }
+
   void clear_messages() {
     request_ = {};
-    picture_names_.clear();
+    picture_names_.clear(), video_names_.clear();
     if (!chat_.system_prompt.empty())
       request_.messages.push_back(ChatMessage::text("system", chat_.system_prompt));
   }
@@ -141,9 +153,14 @@ class Conversation {
       add_picture(rest);
       log(LogLevel::info, "{}: {} x {} pixels, goes with the next question", rest, pending_.back().width,
           pending_.back().height);
+    } else if (word == "/video") {
+      if (rest.empty()) fail(ErrorKind::bad_request, "write /video FILE", "/video needs the name of a video");
+      add_video(rest);
+      log(LogLevel::info, "{}: {} frames, goes with the next question", rest,
+          pending_videos_.back().num_frames());
     } else if (word == "/clear") {
       clear_messages();
-      pending_.clear(), pending_names_.clear();
+      drop_pending();
       session_->forget();
     } else if (word == "/save") {
       if (rest.empty()) fail(ErrorKind::bad_request, "write /save FILE", "/save needs the name of a file");
@@ -152,7 +169,8 @@ class Conversation {
     } else if (word == "/stats") {
       shows_stats_ = !shows_stats_;
     } else {
-      std::string near = nearest_word(word, {"/image", "/clear", "/save", "/stats", "/help", "/quit"});
+      std::string near =
+          nearest_word(word, {"/image", "/video", "/clear", "/save", "/stats", "/help", "/quit"});
       fail(ErrorKind::bad_request, near.empty() ? "/help lists them" : "did you mean " + near + "?",
            "there is no {}", word);
     }
@@ -161,8 +179,9 @@ class Conversation {
 
   void ask(const std::string& question) {
     Request request = request_;
-    request.messages.push_back(user_message(pending_.size(), question));
+    request.messages.push_back(user_message(pending_.size(), pending_videos_.size(), question));
     request.images.insert(request.images.end(), pending_.begin(), pending_.end());
+    request.videos.insert(request.videos.end(), pending_videos_.begin(), pending_videos_.end());
     interrupted = false;
     Answer answer = session_->answer(request, options_, [](const std::string& text) { print(text); });
     print(options_.num_beams > 1 ? answer.text + "\n" : "\n");
@@ -172,18 +191,21 @@ class Conversation {
     request.messages.push_back(ChatMessage::text("assistant", answer.text));
     request_ = std::move(request);
     picture_names_.insert(picture_names_.end(), pending_names_.begin(), pending_names_.end());
-    pending_.clear(), pending_names_.clear();
+    video_names_.insert(video_names_.end(), pending_video_names_.begin(), pending_video_names_.end());
+    drop_pending();
     if (shows_stats_) write_all(context_.terminal.err.descriptor, stats_text(answer.times) + "\n");
   }
 
   nlohmann::ordered_json conversation_json() const {
     nlohmann::ordered_json messages = nlohmann::ordered_json::array();
-    size_t picture = 0;
+    size_t picture = 0, video = 0;
     for (const ChatMessage& message : request_.messages) {
       nlohmann::ordered_json content = nlohmann::ordered_json::array();
       for (const ContentPart& part : message.content) {
         if (part.kind == ContentPart::Kind::image)
           content.push_back({{"type", "image"}, {"path", picture_names_.at(picture++)}});
+        else if (part.kind == ContentPart::Kind::video)
+          content.push_back({{"type", "video"}, {"path", video_names_.at(video++)}});
         else
           content.push_back({{"type", "text"}, {"text", part.text}});
       }
@@ -199,9 +221,10 @@ class Conversation {
   std::shared_ptr<const LoadedModel> loaded_;
   std::optional<Session> session_;
   Request request_;  // what was said so far
-  std::vector<std::string> picture_names_;
+  std::vector<std::string> picture_names_, video_names_;
   std::vector<Image> pending_;  // go with the next question
-  std::vector<std::string> pending_names_;
+  std::vector<Video> pending_videos_;
+  std::vector<std::string> pending_names_, pending_video_names_;
 };
 
 }  // namespace

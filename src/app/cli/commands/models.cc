@@ -7,6 +7,7 @@ namespace vlm::cli {
 LoadOptions load_options(const ModelOptions& options) {
   return {.precision = precision_or_auto(options.precision),
           .revision = options.revision,
+          .base = options.base,
           .system = options.system,
           .lenient = options.lenient};
 }

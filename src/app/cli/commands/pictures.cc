@@ -8,7 +8,8 @@ namespace vlm::cli {
 
 namespace {
 constexpr int64_t kLimitBytes = int64_t{64} << 20;
-}
+constexpr int64_t kVideoLimitBytes = int64_t{2} << 30;
+}  // namespace
 
 bool is_address(const std::string& name) {
   return name.starts_with("http://") || name.starts_with("https://");
@@ -35,6 +36,18 @@ std::vector<Image> read_pictures(const std::vector<std::string>& names) {
       with_context(fmt::format("picture {} of {}", idx + 1, names.size()), read);
   }
   return images;
+}
+
+Video read_video(const std::string& name) {
+  if (!is_address(name)) return Video::open(name);
+  std::string bytes = fetch_text(name, {.limit_bytes = kVideoLimitBytes});
+  return Video::from_bytes(std::as_bytes(std::span(bytes)), name);
+}
+
+std::vector<Video> read_videos(const std::vector<std::string>& names) {
+  std::vector<Video> videos;
+  for (const std::string& name : names) videos.push_back(read_video(name));
+  return videos;
 }
 
 }  // namespace vlm::cli

@@ -59,7 +59,8 @@ std::string take_question(const RunOptions& run, std::vector<std::string>& image
   auto is_picture = [](const std::string& word) {
     return is_address(word) || std::filesystem::is_regular_file(word);
   };
-  if (run.words.empty() && run.task.empty() && run.images.empty()) fail_without_question();
+  if (run.words.empty() && run.task.empty() && run.images.empty() && run.videos.empty())
+    fail_without_question();
   if (run.words.empty()) return "";
   for (size_t idx = 0; idx + 1 < run.words.size(); ++idx) {
     if (!is_picture(run.words[idx]))
@@ -104,6 +105,7 @@ Request request_of(const RunOptions& run, const std::string& question,
                    const std::vector<std::string>& names) {
   Request request;
   request.images = read_pictures(names);
+  request.videos = read_videos(run.videos);
   request.task_prompt = run.task;
   request.regions = read_regions(run.boxes, run.points, run.masks, request.images);
   if (run.raw) {
@@ -114,7 +116,7 @@ Request request_of(const RunOptions& run, const std::string& question,
     return request;
   }
   if (!run.system_prompt.empty()) request.messages.push_back(ChatMessage::text("system", run.system_prompt));
-  request.messages.push_back(user_message(names.size(), question));
+  request.messages.push_back(user_message(names.size(), run.videos.size(), question));
   return request;
 }
 
