@@ -92,6 +92,10 @@ class Florence2 final : public Model, public Generator, public LanguageTrainable
     prompt.ids = tokenizer_.tokenizer->ids(prompt.text);
     MediaInput media;
     media.pixel_values = (*processor_)(request.images.front()).unsqueeze(0);
+    int64_t places =
+        config_.vision.places(media.pixel_values.size(2)) * config_.vision.places(media.pixel_values.size(3));
+    for (const std::string& source : config_.features)
+      media.rows += source == "spatial_avg_pool" ? 1 : places;
     set_key(media);
     prompt.media.push_back(std::move(media));
     return prompt;

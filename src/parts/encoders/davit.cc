@@ -56,6 +56,12 @@ DavitConfig DavitConfig::from(const Json& json) {
   return config;
 }
 
+int64_t DavitConfig::places(int64_t side_px) const {
+  for (const Stage& stage : stages)
+    side_px = (side_px + 2 * stage.patch_padding - stage.patch_size) / stage.patch_stride + 1;
+  return side_px;
+}
+
 Davit::Davit(const DavitConfig& config, const Weights& w) : config_(config) {
   int64_t channels = 3;
   for (size_t at = 0; at < config.stages.size(); ++at) {

@@ -28,6 +28,7 @@ struct DavitConfig {
 
   static DavitConfig from(const Json& json);
   int64_t width() const { return stages.back().width; }
+  int64_t places(int64_t side_px) const;  // along that side of a picture
 };
 
 class Davit {

@@ -55,6 +55,7 @@ std::optional<int64_t> tokens_per_image(const LoadedModel& loaded) {
   request.messages.push_back({"user", {{ContentPart::Kind::image, ""}, {ContentPart::Kind::text, "?"}}});
   request.images.push_back(Image::filled(336, 336, {128, 128, 128}));
   Prompt with_picture = generator->prepare(request);
+  if (int64_t rows = with_picture.media.empty() ? 0 : with_picture.media.front().rows) return rows;
   std::map<int64_t, int64_t> counts;
   for (int64_t id : with_picture.ids) ++counts[id];
   int64_t most = 0;
