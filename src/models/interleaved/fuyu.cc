@@ -15,10 +15,10 @@
 // Paper: arXiv:2311.04219.  Checkpoints: Otter-AI/OtterHD-8B.
 #include "models/interleaved/fuyu.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "models/interleaved/fuyu_places.h"
 #include "models/interleaved/systems.h"
 
 namespace vlm::interleaved {
@@ -26,8 +26,7 @@ namespace vlm::interleaved {
 namespace {
 
 constexpr char kSpeaker[] = "|SPEAKER|", kNewline[] = "|NEWLINE|", kBegin[] = "<s>";
-constexpr char kBoxOpen[] = "<0x00>", kBoxClose[] = "<0x01>", kPointOpen[] = "<0x02>",
-               kPointClose[] = "<0x03>", kAnswer[] = "<0x04>";
+constexpr char kAnswer[] = "<0x04>";
 constexpr int64_t kPublishedSpeaker = 71011;
 constexpr char kScale[] = "image_scale_factors", kGrid[] = "image_patch_grid";
 
@@ -54,56 +53,6 @@ int64_t speaker_id(const Checkpoint& checkpoint) {
   if (checkpoint.config.has("image_token_id")) return checkpoint.config.at("image_token_id").as<int64_t>();
   const auto& tokenizer = checkpoint.tokenizer.tokenizer;
   return tokenizer ? tokenizer->token_to_id(kSpeaker).value_or(kPublishedSpeaker) : kPublishedSpeaker;
-}
-
-std::string replace_all(std::string text, const std::string& from, const std::string& to) {
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
-  return text;
-}
-
-std::vector<double> numbers_in(const std::string& list) {
-  std::vector<double> numbers;
-  for (size_t begin = 0; begin <= list.size();) {
-    size_t end = std::min(list.find(',', begin), list.size());
-    std::string word = list.substr(begin, end - begin);
-    size_t used = 0;
-    try {
-      numbers.push_back(std::stod(word, &used));
-    } catch (const std::exception&) {
-      used = 0;
-    }
-    if (used == 0 || word.find_first_not_of(' ', used) != std::string::npos ||
-        !std::isfinite(numbers.back()) || std::abs(numbers.back()) > 1e6)
-      fail(ErrorKind::bad_request, "write <box>y1, x1, y2, x2</box> or <point>x, y</point>, in pixels",
-           "\"{}\" is no list of pixels", list);
-    begin = end + 1;
-  }
-  return numbers;
-}
-
-// "<box>12, 20, 64, 78</box>" -> "<0x00>6 10 32 39<0x01>" at a scale of 1; numbers round to even.
-std::string scale_places(std::string text, double scale) {
-  text = replace_all(replace_all(std::move(text), "<box>", kBoxOpen), "</box>", kBoxClose);
-  text = replace_all(replace_all(std::move(text), "<point>", kPointOpen), "</point>", kPointClose);
-  auto scale_between = [&](const std::string& open, const std::string& close, size_t count) {
-    for (size_t begin = text.find(open); begin != std::string::npos; begin = text.find(open, begin + 1)) {
-      size_t first = begin + open.size(), end = text.find(close, first);
-      std::vector<double> numbers =
-          end == std::string::npos ? std::vector<double>() : numbers_in(text.substr(first, end - first));
-      if (numbers.size() != count)
-        fail(ErrorKind::bad_request, "write <box>y1, x1, y2, x2</box> or <point>x, y</point>, in pixels",
-             "a place of the prompt has {} numbers instead of {}", numbers.size(), count);
-      std::string scaled;
-      for (double number : numbers)
-        scaled += (scaled.empty() ? "" : " ") +
-                  std::to_string(static_cast<int64_t>(std::nearbyint(number / 2 * scale)));
-      text.replace(first, end - first, scaled);
-    }
-  };
-  scale_between(kBoxOpen, kBoxClose, 4);
-  scale_between(kPointOpen, kPointClose, 2);
-  return text;
 }
 
 }  // namespace
@@ -159,6 +108,10 @@ MediaInput FuyuProcessor::operator()(const Image& image) const {
       at::full({1}, static_cast<double>(shown.height) / static_cast<double>(image.height), at::kDouble);
   media.extra[kGrid] = ids_tensor({rows, columns}).unsqueeze(0);
   return media;
+}
+
+double fuyu_scale(const MediaInput& media) {
+  return media.extra.at(kScale).item<double>();
 }
 
 std::string patch_marks(const MediaInput& media) {
@@ -220,7 +173,7 @@ MediaInput Fuyu::prepare_image(const Image& image, const Request& request) const
 std::string Fuyu::expand_text(std::string text, const std::vector<MediaInput>& media) const {
   std::string marks;
   for (const MediaInput& input : media) marks += patch_marks(input);
-  double scale = media.empty() ? 1 : media.front().extra.at(kScale).item<double>();
+  double scale = media.empty() ? 1 : fuyu_scale(media.front());
   text = scale_places(std::move(text), scale);
   if (text.find(kAnswer) == std::string::npos) text += kAnswer;
   return marks + text;
@@ -266,18 +219,22 @@ void Fuyu::add_text(const std::string& text, std::vector<int64_t>& ids) const {
   add_run(text.substr(begin));
 }
 
+void Fuyu::add_patches(std::string_view& text, std::vector<int64_t>& ids) const {
+  int64_t newline = token(kNewline);
+  for (;;) {
+    if (text.starts_with(kSpeaker))
+      ids.push_back(args().placeholders.image), text.remove_prefix(sizeof kSpeaker - 1);
+    else if (text.starts_with(kNewline))
+      ids.push_back(newline), text.remove_prefix(sizeof kNewline - 1);
+    else
+      return;
+  }
+}
+
 std::vector<int64_t> Fuyu::tokenise(const std::string& text) const {
   std::vector<int64_t> ids;
-  int64_t speaker = args().placeholders.image, newline = token(kNewline);
   std::string_view rest = text;
-  for (;;) {
-    if (rest.starts_with(kSpeaker))
-      ids.push_back(speaker), rest.remove_prefix(sizeof kSpeaker - 1);
-    else if (rest.starts_with(kNewline))
-      ids.push_back(newline), rest.remove_prefix(sizeof kNewline - 1);
-    else
-      break;
-  }
+  add_patches(rest, ids);
   ids.push_back(token(kBegin));
   add_text(std::string(rest), ids);
   return ids;
@@ -286,7 +243,7 @@ std::vector<int64_t> Fuyu::tokenise(const std::string& text) const {
 std::optional<std::vector<int64_t>> Fuyu::target_ids(const std::string& target,
                                                      const std::vector<MediaInput>& media) const {
   std::vector<int64_t> ids;
-  add_text(scale_places(target, media.empty() ? 1 : media.front().extra.at(kScale).item<double>()), ids);
+  add_text(scale_places(target, media.empty() ? 1 : fuyu_scale(media.front())), ids);
   return ids;
 }
 
@@ -298,58 +255,14 @@ Tensor Fuyu::encode(const MediaInput& media) const {
   return patch_embed_(media.pixel_values);
 }
 
-// Coordinates are tokens without space or comma between them: they are written out as in prompts.
 std::string Fuyu::readable_text(const Tokenizer& tokenizer, std::span<const int64_t> ids,
                                 const Request&) const {
-  std::string text;
-  size_t begin = 0;
-  auto add_before = [&](size_t end) {
-    std::string whole = tokenizer.decode(ids.first(end), false);
-    text += whole.substr(std::min(tokenizer.decode(ids.first(begin), false).size(), whole.size()));
-  };
-  auto write_if_place = [&](size_t at, const char* open, const char* close, size_t count, const char* name) {
-    if (at + count + 1 >= ids.size() || tokenizer.id_to_token(ids[at]) != open ||
-        tokenizer.id_to_token(ids[at + count + 1]) != close)
-      return false;
-    std::string list;
-    for (size_t idx = 1; idx <= count; ++idx)
-      list += (idx > 1 ? ", " : "") + tokenizer.id_to_token(ids[at + idx]);
-    add_before(at);
-    text += fmt::format("<{}>{}</{}>", name, list, name);
-    begin = at + count + 2;
-    return true;
-  };
-  for (size_t at = 0; at < ids.size();)
-    at = write_if_place(at, kBoxOpen, kBoxClose, 4, "box") ||
-                 write_if_place(at, kPointOpen, kPointClose, 2, "point")
-             ? begin
-             : at + 1;
-  add_before(ids.size());
-  return text;
+  return write_places(tokenizer, ids);
 }
 
 ParsedAnswer Fuyu::read_answer(const std::string& text, const Request& request) const {
-  static const std::regex place("<(box|point)>(\\d{1,6}), (\\d{1,6})(?:, (\\d{1,6}), (\\d{1,6}))?</\\1>");
-  double scale = request.images.empty() || !processor_ ? 1 : processor_->scale_of(request.images.front());
-  ParsedAnswer answer;
-  size_t begin = 0;
-  for (std::sregex_iterator found(text.begin(), text.end(), place), none; found != none; ++found) {
-    bool is_box = (*found)[1] == "box";
-    if (is_box != (*found)[4].matched) continue;
-    answer.text += text.substr(begin, static_cast<size_t>(found->position()) - begin);
-    begin = static_cast<size_t>(found->position() + found->length());
-    auto pixels = [&](size_t idx) {  // whole pixels first, then doubled, as the reference rounds
-      return 2.0 * std::trunc(std::stod((*found)[idx].str()) / scale);
-    };
-    Region region;
-    if (is_box)
-      region.box_xyxy = {pixels(3), pixels(2), pixels(5), pixels(4)};
-    else
-      region.point = Point{pixels(2), pixels(3)};
-    answer.regions.push_back(std::move(region));
-  }
-  answer.text += text.substr(begin);
-  return answer;
+  return read_places(
+      text, request.images.empty() || !processor_ ? 1 : processor_->scale_of(request.images.front()));
 }
 
 std::vector<std::vector<Rename>> fuyu_layouts() {

@@ -47,6 +47,8 @@ class Fuyu : public SplicedGenerator, public AnswerReader {
                                                  const std::vector<MediaInput>& media) const override;
   void expand_ids(Prompt& prompt) const override;
 
+  // The ids of patch_marks() that `text` begins with, which are removed from it.
+  void add_patches(std::string_view& text, std::vector<int64_t>& ids) const;
   int64_t token(const std::string& piece) const;  // throws bad_checkpoint when the vocabulary lacks it
   // Text with places between their marks; each run of text is tokenised by itself.
   void add_text(const std::string& text, std::vector<int64_t>& ids) const;
@@ -60,6 +62,8 @@ class Fuyu : public SplicedGenerator, public AnswerReader {
 
 // |SPEAKER| for every patch, |NEWLINE| behind every row of them.
 std::string patch_marks(const MediaInput& media);
+// By how much the picture was shrunk.
+double fuyu_scale(const MediaInput& media);
 
 // The other layouts these checkpoints are published in.
 std::vector<std::vector<Rename>> fuyu_layouts();

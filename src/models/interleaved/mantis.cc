@@ -1,10 +1,10 @@
-// Mantis [mantis]: several pictures between the words of a conversation, in two graphs.
-// Paper: arXiv:2405.01483.  Reference: TIGER-AI-Lab/Mantis (mllava); transformers for the graphs.
-// Checkpoints: TIGER-Lab/Mantis-8B-{siglip,clip}-llama3, Mantis-8B-Idefics2.
+// Mantis [mantis]: several pictures between the words of a conversation, in three graphs.
+// Paper: arXiv:2405.01483.  Reference: TIGER-AI-Lab/Mantis (mllava, mfuyu); transformers for the graphs.
+// Checkpoints: TIGER-Lab/Mantis-8B-{siglip,clip}-llama3, Mantis-8B-Idefics2, Mantis-8B-Fuyu.
 //
 //   siglip, clip: pixels_N3HW --Vit--> state -2, NSV --drop the first--> NPV --MLP--> rows_NPD
 //                 ids_T --embed--> x_TD --splice at <image>--> x_TD --Llama 3--> logits_TK
-//   Idefics2: as that system
+//   Idefics2, Fuyu: as those systems, the latter's pictures between the words
 //
 // P = 728 of SigLIP's 729 patches (576 with CLIP), D = 4096, K = 128258.
 // Unusual: SigLIP has no class token, "default" drops its first patch all the same; each picture stands as
@@ -12,6 +12,7 @@
 // pirate's.
 #include "models/common/spliced.h"
 #include "models/interleaved/idefics2.h"
+#include "models/interleaved/mantis_fuyu.h"
 #include "models/interleaved/systems.h"
 #include "parts/connectors/mlp.h"
 #include "parts/encoders/vit.h"
@@ -93,6 +94,8 @@ class Mllava final : public SplicedGenerator {
 std::unique_ptr<Model> make(const Checkpoint& checkpoint, const Weights& w) {
   if (checkpoint.has_architecture("Idefics2ForConditionalGeneration"))
     return std::make_unique<Idefics2>(checkpoint, w);
+  if (checkpoint.has_architecture("FuyuForCausalLM") || checkpoint.has_architecture("MFuyuForCausalLM"))
+    return make_mantis_fuyu(checkpoint, w);
   return std::make_unique<Mllava>(checkpoint, w);
 }
 

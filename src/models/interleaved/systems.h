@@ -9,6 +9,7 @@ System otterhd();
 System idefics2();
 System idefics3();
 System mantis();
+System idefics();
 
 // Layouts that several systems share are told apart by the checkpoint's name; `word` in lower case.
 bool is_named(const Checkpoint& checkpoint, const char* word);
