@@ -148,6 +148,41 @@ TEST_F(Training, DualEncodersLearnPairs) {
   EXPECT_LT(result.loss, 1.4);  // log 4 = 1.386 without any knowledge
 }
 
+// Wrong partners are drawn, and yet a run can be repeated.
+TEST_F(Training, MatchersLearnFromDrawnPairsTheSameWayTwice) {
+  auto trained = [&](const char* output) {
+    Recipe pairs = recipe("blip-itm-a", output);
+    pairs.source = "scenes";
+    StageRecipe& stage = pairs.stages[0];
+    stage.objective = "pairs";
+    stage.batch = 4, stage.accumulate = 1;
+    stage.steps = stage.rate.steps = 4;
+    EXPECT_TRUE(run_recipe(pairs).finished);
+    return tensors_of(folder_ / output);
+  };
+  std::map<std::string, Tensor> before = tensors_of(kCases / "blip-itm-a/checkpoint"),
+                                first = trained("first"), second = trained("second");
+  for (const auto& [name, value] : first) EXPECT_TRUE(at::equal(value, second.at(name))) << name;
+  for (const char* name : {"itm_head.weight", "text_proj.weight", "vision_proj.weight"})
+    EXPECT_FALSE(at::equal(before.at(name), first.at(name))) << name;
+}
+
+TEST_F(Training, PaddingDoesNotReachEncoders) {
+  write_text(folder_ / "list.json", R"([
+    {"image": "a.png", "conversations": [{"from": "human", "value": "<image>\nHow?"}, {"from": "gpt", "value": "So."}]},
+    {"image": "a.png", "conversations": [{"from": "human", "value": "<image>\nHow many are there in all?"},
+                                         {"from": "gpt", "value": "There are seven of them in the picture."}]}])");
+  auto trained = [&](const char* output, bool pad) {
+    Recipe padded = recipe("blip-2-t5-a", output);
+    padded.stages[0].pad = pad;
+    padded.stages[0].steps = padded.stages[0].rate.steps = 2;
+    EXPECT_TRUE(run_recipe(padded).finished);
+    return tensors_of(folder_ / output);
+  };
+  std::map<std::string, Tensor> with = trained("with", true), without = trained("without", false);
+  for (const auto& [name, value] : with) EXPECT_TRUE(at::equal(value, without.at(name))) << name;
+}
+
 TEST_F(Training, BeginsFromNothing) {
   Recipe scratch = read_recipe(VLM_SOURCE_DIR "/recipes/default.toml",
                                {"output.folder=" + (folder_ / "out").string(), "evaluation.every=0"});

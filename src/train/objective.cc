@@ -370,7 +370,10 @@ class ContrastiveObjective final : public Objective {
         embedder_(as<Embedder>(*system_)),
         learner_(stage.objective == "pairs" ? as<PairTrainable>(*system_) : nullptr),
         source_(open_examples(recipe, stage, options, nullptr)) {
-    if (!embedder_ || (stage.objective == "pairs" && !learner_))
+    if (embedder_ && stage.objective == "pairs" && !learner_)
+      fail(ErrorKind::unsupported, "set objective = \"contrastive\"",
+           "stage {}: {} has no objectives over pairs but the contrast", stage.name, model.system->slug);
+    if (!embedder_)
       fail(ErrorKind::unsupported, "`vlm list` shows which systems embed pictures and texts",
            "{} cannot be trained on pairs", model.system->slug);
     if (stage.batch < 2)
