@@ -76,12 +76,14 @@ std::vector<Tensor> encode_media(const Generator& generator, const Prompt& promp
 
 void keep_common_prefix(Memory& memory, const Prompt& prompt) {
   size_t limit = prompt.ids.empty() ? 0 : prompt.ids.size() - 1;
+  bool are_media_same = true;
   // Placeholders of different pictures are the same ids: the prefix ends before the first picture that
   // differs.
   for (size_t idx = 0; idx < std::max(memory.media.size(), prompt.media.size()); ++idx) {
     bool is_same = idx < memory.media.size() && idx < prompt.media.size() &&
                    memory.media[idx].key == prompt.media[idx].key;
     if (is_same) continue;
+    are_media_same = false;
     if (idx < memory.media.size()) limit = std::min(limit, static_cast<size_t>(memory.media[idx].begin));
     if (idx < prompt.media.size()) limit = std::min(limit, static_cast<size_t>(prompt.media[idx].begin));
     break;
@@ -90,7 +92,8 @@ void keep_common_prefix(Memory& memory, const Prompt& prompt) {
   while (common < limit && common < memory.ids.size() && memory.ids[common] == prompt.ids[common]) ++common;
   // What sees a whole prefix depends on all of it.
   size_t prefix = static_cast<size_t>(prompt.prefix);
-  if (memory.prefix != prompt.prefix || common < std::min(prefix, limit)) common = 0;
+  bool is_prefix_same = prefix == 0 || (are_media_same && common >= std::min(prefix, limit));
+  if (memory.prefix != prompt.prefix || !is_prefix_same) common = 0;
   memory.prefix = prompt.prefix;
   memory.ids.resize(common);
   memory.media = prompt.media;
