@@ -44,7 +44,9 @@ TEST(FunctionCall, TheLastQuestionCounts) {
   request.messages = {ChatMessage::text("user", "first"), ChatMessage::text("assistant", "answer"),
                       ChatMessage::text("user", kQuestion)};
   EXPECT_EQ(last_question(request), kQuestion);
-  EXPECT_EQ(last_question({.messages = {}, .prompt = "raw"}), "raw");
+  Request raw;
+  raw.prompt = "raw";
+  EXPECT_EQ(last_question(raw), "raw");
 }
 
 }  // namespace
