@@ -235,6 +235,15 @@ TEST_F(Training, QuantisedCheckpointsKeepTheirWeightsWithinAStep) {
   EXPECT_THROW(quantise_checkpoint(folder_ / "full", folder_ / "full", Precision::int8), Error);
 }
 
+TEST_F(Training, WhatOthersPackedIsNotQuantisedAgain) {
+  for (const char* name : {"qwen2-vl-gptq-int4-a", "qwen2-vl-awq-a"}) try {
+      quantise_checkpoint(kCases / name / "checkpoint", folder_ / name, Precision::int8);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("is quantised already"), std::string::npos) << error.what();
+    }
+}
+
 // Layouts with another config file, or with a tower in a folder below.
 TEST_F(Training, EveryLayoutCanBeQuantised) {
   for (const char* name : {"metaclip-openclip-a", "llava-1.5-authors-a"}) {

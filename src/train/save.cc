@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "ops/linear.h"
 #include "weights/group_layout.h"
+#include "weights/packed_source.h"
 #include "weights/writer.h"
 
 namespace vlm {
@@ -134,7 +135,10 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
          to.string());
   at::NoGradGuard no_grad;
   int bits = precision == Precision::int8 ? 8 : 4;
-  std::shared_ptr<const TensorSource> source = open_weights(from);
+  Json packing;
+  if (std::filesystem::exists(from / "config.json"))
+    packing = Json::read_file(from / "config.json").find("quantization_config");
+  std::shared_ptr<const TensorSource> source = unpack_source(open_weights(from), packing);
   NamedTensors tensors;
   Progress progress{"quantising", 0, static_cast<double>(bytes_of(*source)), "bytes", ""};
   for (const std::string& name : source->names()) {

@@ -1,9 +1,12 @@
 // What a checkpoint holds, without reading its weights' values.
+#include <array>
 #include <map>
+#include <set>
 
 #include "app/cli/commands/models.h"
 #include "app/cli/status.h"
 #include "base/parallel.h"
+#include "system/published_sizes.h"
 
 namespace vlm::cli {
 
@@ -11,8 +14,8 @@ namespace {
 
 struct PartSize {
   int64_t parameters = 0;
-  int64_t matrix_parameters = 0;  // what a lower precision shrinks
   int64_t file_bytes = 0;
+  std::array<int64_t, kPrecisions.size()> loaded{};  // bytes
 };
 
 // By the first parts of the tensor's name: enough to tell tower, connector and language model apart.
@@ -25,13 +28,21 @@ std::string part_of(const std::string& name) {
   return name.substr(0, end);
 }
 
-// Bits of a matrix element: int8 and int4 keep one float32 scale for every 32 values.
-constexpr std::pair<Precision, double> kBits[] = {
-    {Precision::f32, 32}, {Precision::bf16, 16}, {Precision::int8, 9}, {Precision::int4, 5}};
-
-double memory_bytes(const PartSize& size, double bits) {
-  return static_cast<double>(size.matrix_parameters) * bits / 8 +
-         static_cast<double>(size.parameters - size.matrix_parameters) * 4;
+// A stored tensor's share; quantised matrices have their scales beside them (weights/weights.h).
+void add_tensor(const TensorSource& source, const std::string& name, PartSize& size) {
+  TensorInfo info = source.info(name);
+  size.file_bytes += info.file_bytes;
+  for (const char* beside : {"_scale", "_min", "_order"})
+    if (name.ends_with(beside) && source.has(name.substr(0, name.size() - std::string_view(beside).size())))
+      return;
+  bool is_quantised = source.has(name + "_scale"), is_int4 = is_quantised && info.dtype == at::kByte;
+  if (is_int4) info.shape.back() *= 2;
+  size.parameters += c10::multiply_integers(info.shape);
+  for (size_t idx = 0; idx < kPrecisions.size(); ++idx) {
+    Precision precision = kPrecisions[idx];
+    if (is_quantised && precision != Precision::f32) precision = is_int4 ? Precision::int4 : Precision::int8;
+    size.loaded[idx] += loaded_bytes(name, info.shape, precision);
+  }
 }
 
 std::string tasks_text(const Model& model) {
@@ -83,17 +94,11 @@ int run_command(const ShowOptions& show, const Context& context) {
   const TensorSource& source = *loaded->checkpoint.source;
   std::map<std::string, PartSize> parts;
   PartSize total;
-  for (const Parameter& parameter : loaded->weights->parameters()) {
-    TensorInfo info = source.has(parameter.name) ? source.info(parameter.name) : TensorInfo{};
-    int64_t count = 1;
-    for (int64_t size : info.shape) count *= size;
-    bool is_matrix = info.shape.size() == 2;
-    for (PartSize* size : {&parts[part_of(parameter.name)], &total}) {
-      size->parameters += count;
-      size->matrix_parameters += is_matrix ? count : 0;
-      size->file_bytes += info.file_bytes;
-    }
-  }
+  std::vector<std::string> ignored = loaded->weights->ignored_names();
+  std::set<std::string> unread(ignored.begin(), ignored.end());
+  for (const std::string& name : source.names())
+    if (!unread.count(name))
+      for (PartSize* size : {&parts[part_of(name)], &total}) add_tensor(source, name, *size);
   std::optional<int64_t> tokens = tokens_per_image(*loaded);
   std::string picture = picture_size(loaded->checkpoint.preprocessor);
   const auto* generator = as<Generator>(*loaded->model);
@@ -105,8 +110,8 @@ int run_command(const ShowOptions& show, const Context& context) {
     for (const auto& [name, size] : parts)
       json["parts"].push_back(
           {{"name", name}, {"parameters", size.parameters}, {"file_bytes", size.file_bytes}});
-    for (const auto& [precision, bits] : kBits)
-      json["memory_bytes"][precision_name(precision)] = static_cast<int64_t>(memory_bytes(total, bits));
+    for (size_t idx = 0; idx < kPrecisions.size(); ++idx)
+      json["memory_bytes"][precision_name(kPrecisions[idx])] = total.loaded[idx];
     if (tokens) json["tokens_per_image"] = *tokens;
     if (!picture.empty()) json["picture"] = picture;
     if (generator) json["context"] = generator->max_positions();
@@ -128,9 +133,9 @@ int run_command(const ShowOptions& show, const Context& context) {
     line("", fmt::format("{:<28} {:>8}  {:>8}", name, count_text(static_cast<double>(size.parameters)),
                          bytes_text(static_cast<double>(size.file_bytes))));
   std::string memory;
-  for (const auto& [precision, bits] : kBits)
-    memory += fmt::format("{}{} {}", memory.empty() ? "" : ", ", precision_name(precision),
-                          bytes_text(memory_bytes(total, bits)));
+  for (size_t idx = 0; idx < kPrecisions.size(); ++idx)
+    memory += fmt::format("{}{} {}", memory.empty() ? "" : ", ", precision_name(kPrecisions[idx]),
+                          bytes_text(static_cast<double>(total.loaded[idx])));
   line("memory", memory);
   if (!picture.empty()) line("picture", picture);
   if (tokens) line("tokens", fmt::format("{} for a picture", *tokens));
