@@ -132,6 +132,14 @@ std::optional<Turn> compare_objects(const Scene& scene, Rng& rng) {
   constexpr double kClearly = 0.12;
   auto count = static_cast<int64_t>(scene.objects.size());
   int64_t first = rng.below(count), second = rng.below(count);
+  // Two things with something in common are rare, and more is to be learnt from them.
+  auto has_common = [&] {
+    const Object &a = scene.objects[static_cast<size_t>(first)],
+                 &b = scene.objects[static_cast<size_t>(second)];
+    return first != second && (a.hue == b.hue || a.shape == b.shape);
+  };
+  if (rng.chance(0.6))
+    for (int attempt = 0; attempt < 8 && !has_common(); ++attempt) second = rng.below(count);
   if (first == second) return std::nullopt;
   const Object &a = scene.objects[static_cast<size_t>(first)],
                &b = scene.objects[static_cast<size_t>(second)];

@@ -21,9 +21,11 @@ enum Field {
   place,
   centre_row,
   centre_column,
+  extent,
   num_fields
 };
 
+constexpr int64_t kExtents = 8;
 constexpr int64_t kCells = 8;  // along a side: finer than the nine places that have names
 
 constexpr int64_t kLetters = 10 + 26 + 26;
@@ -112,10 +114,18 @@ class Labeller {
     int64_t* labels = this->labels(patch);
     labels[hue] = 1 + static_cast<int64_t>(object.hue);
     labels[shape] = 1 + static_cast<int64_t>(object.shape);
+    labels[extent] = extent_class(object.radius);
     labels[size] = object.size ? 1 + static_cast<int64_t>(*object.size) : kUnnamedSize;
     mark_place(object.x, object.y, labels);
     return *(owners_[static_cast<size_t>(patch)] =
                  &result_.objects[static_cast<size_t>(&object - scene_.objects.data())]);
+  }
+
+  // Finer than the sizes that have names, so that two things can be compared.
+  static int64_t extent_class(double radius) {
+    constexpr double kSmallest = 0.07, kPerStep = 1.25;
+    auto steps = static_cast<int64_t>(std::log(std::max(radius, kSmallest) / kSmallest) / std::log(kPerStep));
+    return 1 + std::min(steps, kExtents - 1);
   }
 
   static void mark_place(double x, double y, int64_t* labels) {
@@ -185,7 +195,8 @@ std::vector<int64_t> patch_fields() {
           2,
           data::num_places + 1,
           kCells + 1,
-          kCells + 1};
+          kCells + 1,
+          kExtents + 1};
 }
 
 std::vector<std::vector<std::string>> patch_words() {
