@@ -23,6 +23,7 @@ QFormer::QFormer(const QFormerConfig& config, const QFormerNames& names, const W
   if (reads_text) {
     words_ = nn::Embedding(w / names.words, bert.vocab_size, width);
     positions_ = nn::Embedding(w / names.positions, bert.max_position_embeddings, width);
+    w.ignore("*embeddings.position_ids");  // 0, 1, 2, ... as a buffer of older files
   }
   for (int64_t idx = 0; idx < bert.num_hidden_layers; ++idx) {
     Weights at_layer = w / names.layers / idx;
