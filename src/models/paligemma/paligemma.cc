@@ -180,6 +180,16 @@ class Paligemma final : public SplicedGenerator, public AnswerReader {
   std::optional<ImageProcessor> processor_;
 };
 
+// transformers 4.52 and later, with the head stored and without
+std::vector<std::vector<Rename>> layouts() {
+  std::vector<Rename> inner{{"language_model.model.", "model.language_model."},
+                            {"vision_tower.", "model.vision_tower."},
+                            {"multi_modal_projector.", "model.multi_modal_projector."}};
+  std::vector<Rename> with_head = inner;
+  with_head.push_back({"language_model.lm_head.", "lm_head."});
+  return {with_head, inner};
+}
+
 }  // namespace
 
 System paligemma() {
@@ -188,7 +198,8 @@ System paligemma() {
       .accepts = [](const Checkpoint& c) { return c.has_architecture("PaliGemmaForConditionalGeneration"); },
       .make = [](const Checkpoint& c, const Weights& w) -> std::unique_ptr<Model> {
         return std::make_unique<Paligemma>(Config(c.config), c, w);
-      }};
+      },
+      .layouts = layouts()};
 }
 
 }  // namespace vlm::paligemma
