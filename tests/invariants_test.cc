@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/parallel.h"
 #include "engine/case.h"
+#include "engine/choices.h"
 #include "engine/decode.h"
 #include "engine/verify.h"
 #include "ops/linear.h"
@@ -124,6 +125,21 @@ TEST_P(Generating, BatchOfTwoEqualsTwoSingles) {
   Tensor apart =
       at::cat({generator_->extend({{{first_id}, &first}}), generator_->extend({{{second_id}, &second}})});
   expect_same(together, apart, "batch");
+}
+
+TEST_P(Generating, ChoicesAreTheProductOfTheirSteps) {
+  std::vector<std::vector<int64_t>> answers{new_ids_, {new_ids_.back()}, {new_ids_.back(), new_ids_.front()}};
+  std::vector<double> scores = score_choices(*generator_, prompt_, features_, answers);
+  for (size_t idx = 0; idx < answers.size(); ++idx) {
+    Sequence sequence;
+    Tensor logits = generator_->prefill(prompt_, features_, sequence, false);
+    double wanted = 0;
+    for (int64_t id : answers[idx]) {
+      wanted += at::log_softmax(logits[-1].to(at::kDouble), 0)[id].item<double>();
+      logits = generator_->extend({{{id}, &sequence}});
+    }
+    EXPECT_NEAR(scores[idx], wanted, 1e-4 * std::max(1.0, -wanted)) << "answer " << idx;
+  }
 }
 
 TEST_P(Generating, OneThreadEqualsTwo) {

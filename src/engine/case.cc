@@ -98,6 +98,7 @@ ReferenceCase ReferenceCase::read(const std::filesystem::path& folder) {
   result.request.regions = regions_from(inputs, folder);
   if (inputs.has("target")) result.request.target = inputs.at("target").as<std::string>();
   result.texts = inputs.get("texts", std::vector<std::string>{});
+  result.answers = inputs.get("answers", std::vector<std::string>{});
   result.max_new_tokens = json.find("generate").get<int64_t>("max_new_tokens", 0);
   result.num_beams = json.find("generate").get<int64_t>("num_beams", 1);
   if (json.has("rendered_prompt")) result.rendered_prompt = json.at("rendered_prompt").as<std::string>();

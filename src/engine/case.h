@@ -18,9 +18,10 @@ namespace vlm {
 struct ReferenceCase {
   std::filesystem::path folder;
   std::string system, task;
-  std::filesystem::path base;      // of delta weights: the folder of what they are added to
-  Request request;                 // of generate and train cases of chat-like systems
-  std::vector<std::string> texts;  // of dual encoders
+  std::filesystem::path base;        // of delta weights: the folder of what they are added to
+  Request request;                   // of generate and train cases of chat-like systems
+  std::vector<std::string> texts;    // of dual encoders
+  std::vector<std::string> answers;  // that a question is to choose from
   int64_t max_new_tokens = 0, num_beams = 1;
   struct Check {
     std::string tensor;

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "engine/case.h"
+#include "engine/choices.h"
 #include "engine/decode.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
@@ -175,6 +176,19 @@ void run_generate(const ReferenceCase& reference, const LoadedModel& loaded, con
   report.checks = check_answer(reference.answer, text, answer);
 }
 
+void run_choose(const ReferenceCase& reference, const LoadedModel& loaded, const Generator& generator,
+                Tensors& computed) {
+  Prompt prompt = generator.prepare(reference.request);
+  computed["input_ids"] = ids_tensor(prompt.ids);
+  computed.merge(media_tensors(prompt));
+  DecodeTimes times;
+  std::vector<Tensor> features = encode_media(generator, prompt, nullptr, times);
+  std::vector<std::vector<int64_t>> answers;
+  for (const std::string& text : reference.answers)
+    answers.push_back(choice_ids(loaded.checkpoint.tokens(), generator, text));
+  computed["choice_scores"] = at::tensor(score_choices(generator, prompt, features, answers), at::kDouble);
+}
+
 void run_embed(const ReferenceCase& reference, const Embedder& embedder, Tensors& computed) {
   computed["pixel_values"] = embedder.prepare_images(reference.request.images);
   computed["input_ids"] = embedder.prepare_texts(reference.texts);
@@ -212,8 +226,7 @@ void run_train(const ReferenceCase& reference, const LoadedModel& loaded, Tensor
   if (const auto* embedder = as<Embedder>(*loaded.model); embedder && learner) {
     computed["pixel_values"] = embedder->prepare_images(reference.request.images);
     computed["input_ids"] = embedder->prepare_texts(reference.texts);
-    PairTrainable::PairLosses losses =
-        learner->pair_losses(computed["pixel_values"], computed["input_ids"]);
+    PairTrainable::PairLosses losses = learner->pair_losses(computed["pixel_values"], computed["input_ids"]);
     for (const auto& [name, part] : losses.parts) computed["loss/" + name] = part.detach();
     add_gradients(loaded, losses.loss, computed);
     return;
@@ -249,6 +262,10 @@ void run(const ReferenceCase& reference, const LoadedModel& loaded, CaseReport& 
     const auto* generator = as<Generator>(*loaded.model);
     if (!generator) lacks("generator");
     run_generate(reference, loaded, *generator, report, computed);
+  } else if (reference.task == "choose") {
+    const auto* generator = as<Generator>(*loaded.model);
+    if (!generator) lacks("generator");
+    run_choose(reference, loaded, *generator, computed);
   } else if (reference.task == "score") {
     const auto* scorer = as<PairScorer>(*loaded.model);
     if (!scorer) lacks("matching head");
@@ -269,7 +286,7 @@ void run(const ReferenceCase& reference, const LoadedModel& loaded, CaseReport& 
     run_train(reference, loaded, computed);
   } else {
     fail(ErrorKind::unsupported, "",
-         "task \"{}\" is not known (generate, detect, segment, score, embed, classify, train)",
+         "task \"{}\" is not known (generate, choose, detect, segment, score, embed, classify, train)",
          reference.task);
   }
 }
