@@ -110,7 +110,10 @@ TEST_F(Compose, EveryConnectorJoinsEveryTower) {
         {"type = \"linear\"", patches},
         {"type = \"mlp\"\nlayers = 3", patches},
         {fmt::format("type = \"pixel_shuffle\"\nfactor = {}", pictured.side), 1},
-        {"type = \"perceiver\"\ntokens = 7\nheads = 2", 7}};
+        {"type = \"perceiver\"\ntokens = 7\nheads = 2", 7},
+        {"type = \"qformer\"\ntokens = 6\nhidden_size = 24\nintermediate_size = 48\nnum_hidden_layers = 2\n"
+         "num_attention_heads = 2",
+         6}};
     for (const auto& [connector, num_rows] : rows_of) {
       compose_checkpoint(write_config(pictured.tower, connector, "block-qwen2-a"), folder_ / "made");
       at::NoGradGuard no_grad;
@@ -128,9 +131,33 @@ TEST_F(Compose, EveryConnectorJoinsEveryTower) {
   }
 }
 
+// SAM's tower from a config alone, and a language model whose weights are left aside.
+TEST_F(Compose, PartsMayBeginFromNothing) {
+  fs::create_directories(folder_ / "sam");
+  write_text(
+      folder_ / "sam/config.json",
+      R"({"model_type": "sam", "vision_config": {"hidden_size": 16, "num_hidden_layers": 2, "mlp_dim": 32,
+                 "num_attention_heads": 2, "image_size": 48, "patch_size": 8, "window_size": 4, "output_channels": 12,
+                 "global_attn_indexes": [1]}})");
+  write_text(folder_ / "sam/preprocessor_config.json",
+             R"({"image_processor_type": "SamImageProcessor", "size": {"longest_edge": 48}})");
+  write_text(folder_ / "compose.toml",
+             fmt::format("[vision]\nconfig = \"sam\"\n[connector]\ntype = \"pixel_shuffle\"\n"
+                         "[language]\nconfig = \"{}/block-phi-a/checkpoint\"\n",
+                         kCases.string()));
+  ComposeResult result = compose_checkpoint(folder_ / "compose.toml", folder_ / "made", 7);
+  EXPECT_EQ(result.fresh_parameters, result.parameters);
+  at::NoGradGuard no_grad;
+  LoadedModel loaded = bind_model(Checkpoint::open(folder_ / "made"), {});
+  const auto* generator = as<Generator>(*loaded.model);
+  Prompt prompt = generator->prepare(question());
+  EXPECT_EQ(prompt.media.at(0).pixel_values.sizes(), at::IntArrayRef({1, 3, 48, 48}));
+  EXPECT_EQ(generator->encode(prompt.media[0]).size(0), 9);
+}
+
 TEST_F(Compose, SaysWhatIsWrong) {
   EXPECT_NE(refusal(write_config("siglip-a", "type = \"resampler\""))
-                .find("known: linear, mlp, pixel_shuffle, perceiver"),
+                .find("known: linear, mlp, pixel_shuffle, perceiver, qformer"),
             std::string::npos);
   EXPECT_NE(refusal(write_config("siglip-a", "type = \"mlp\"\nlayres = 2")).find("layres"),
             std::string::npos);

@@ -11,6 +11,7 @@
 #include "models/compose/pieces.h"
 #include "models/compose/systems.h"
 #include "parts/processors/image_processor.h"
+#include "parts/processors/longest_side.h"
 
 namespace vlm::compose {
 
@@ -31,7 +32,12 @@ class Composed final : public SplicedGenerator {
         tower_(make_tower(checkpoint.config, w / "vision_tower")),
         connector_(make_connector(checkpoint.config.at("connector_config"), tower_, text.hidden_size,
                                   w / "connector")) {
-    if (!checkpoint.preprocessor.is_null()) processor_ = ImageProcessor::from(checkpoint.preprocessor);
+    const Json& preprocessor = checkpoint.preprocessor;
+    if (preprocessor.is_null()) return;
+    if (LongestSide::reads(preprocessor))
+      pixels_of_ = LongestSide::from(preprocessor);
+    else
+      pixels_of_ = ImageProcessor::from(preprocessor);
   }
 
   Tensor encode(const MediaInput& media) const override {
@@ -42,11 +48,11 @@ class Composed final : public SplicedGenerator {
 
  private:
   MediaInput prepare_image(const Image& image, const Request&) const override {
-    if (!processor_)
+    if (!pixels_of_)
       fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of the tower",
            "the checkpoint says nothing about its pictures");
     MediaInput media;
-    media.pixel_values = (*processor_)(image).unsqueeze(0);
+    media.pixel_values = pixels_of_(image).unsqueeze(0);
     media.rows = connector_.tokens;
     return media;
   }
@@ -66,7 +72,7 @@ class Composed final : public SplicedGenerator {
 
   Tower tower_;
   Connector connector_;
-  std::optional<ImageProcessor> processor_;
+  std::function<Tensor(const Image&)> pixels_of_;  // [3, H, W]
 };
 
 }  // namespace

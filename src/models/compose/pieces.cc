@@ -3,6 +3,7 @@
 #include "parts/connectors/mlp.h"
 #include "parts/connectors/perceiver.h"
 #include "parts/connectors/pixel_shuffle.h"
+#include "parts/connectors/qformer.h"
 #include "parts/encoders/sam_vit.h"
 #include "parts/encoders/vit.h"
 
@@ -108,12 +109,24 @@ Connector perceiver(const Json& json, const Tower& tower, int64_t width, const W
   return {[=](const Tensor& x_NPV) { return out((*part)(x_NPV)); }, config.num_latents};
 }
 
+// Its own keys are those of BLIP-2's qformer_config.
+Connector qformer(const Json& json, const Tower& tower, int64_t width, const Weights& w) {
+  int64_t tokens = json.integer("tokens", 1, 1 << 14, 32);
+  auto part =
+      std::make_shared<const QFormer>(QFormerConfig::from(json, tokens, tower.width), kBlip2QFormer, w);
+  auto out = mlp_of(json, part->config().bert.hidden_size, width, 1, w);
+  return {[=](const Tensor& x_NPV) { return out((*part)(x_NPV)); }, tokens};
+}
+
 struct ConnectorKind {
   const char* type;
   Connector (*make)(const Json& json, const Tower& tower, int64_t width, const Weights& w);
 };
-constexpr ConnectorKind kConnectors[] = {
-    {"linear", linear}, {"mlp", mlp}, {"pixel_shuffle", shuffled}, {"perceiver", perceiver}};
+constexpr ConnectorKind kConnectors[] = {{"linear", linear},
+                                         {"mlp", mlp},
+                                         {"pixel_shuffle", shuffled},
+                                         {"perceiver", perceiver},
+                                         {"qformer", qformer}};
 
 }  // namespace
 

@@ -26,7 +26,7 @@ struct Connector {
 // vision_final_norm and vision_first_token say which of its states are read. Throws unsupported, listing what
 // is known.
 Tower make_tower(const Json& config, const Weights& w);
-// connector_config.type chooses: linear, mlp, pixel_shuffle, perceiver.
+// connector_config.type chooses: linear, mlp, pixel_shuffle, perceiver, qformer.
 Connector make_connector(const Json& connector_config, const Tower& tower, int64_t text_width,
                          const Weights& w);
 
