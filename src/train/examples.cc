@@ -20,6 +20,28 @@ ChatMessage question_message(const std::string& text, bool has_image) {
   return message;
 }
 
+// A question of a list: its mark goes to the front, several marks stay where they are.
+ChatMessage marked_message(const std::string& value) {
+  constexpr std::string_view kMark = "<image>";
+  auto trimmed = [](const std::string& text) {
+    size_t first = text.find_first_not_of('\n'), last = text.find_last_not_of('\n');
+    return first == std::string::npos ? "" : text.substr(first, last - first + 1);
+  };
+  size_t mark = value.find(kMark);
+  if (mark == std::string::npos) return question_message(trimmed(value), false);
+  if (value.find(kMark, mark + 1) == std::string::npos)
+    return question_message(trimmed(std::string(value).erase(mark, kMark.size())), true);
+  ChatMessage message{"user", {}};
+  std::string text = trimmed(value);
+  for (size_t begin = 0; begin < text.size();) {
+    size_t end = std::min(text.find(kMark, begin), text.size());
+    if (end > begin) message.content.push_back({ContentPart::Kind::text, text.substr(begin, end - begin)});
+    if (end < text.size()) message.content.push_back({ContentPart::Kind::image, ""});
+    begin = end + kMark.size();
+  }
+  return message;
+}
+
 class SceneExamples final : public ExampleSource {
  public:
   SceneExamples(const LanguageTrainable* model, const data::DataOptions& data, const ExampleOptions& options)
@@ -150,7 +172,7 @@ class ListExamples final : public ExampleSource {
       Request request;
       Json turns = entry.at("conversations");
       for (int64_t turn = 0; turn < turns.size(); ++turn) add_turn(request, turns[turn]);
-      if (entry.has("image")) request.images.push_back(picture_of(entry));
+      for (const std::string& name : picture_names(entry)) request.images.push_back(picture(name));
       Example example;
       example.prompt = model_->prepare_example(request);
       if (options_.longest > 0 && !cut_example(example, options_.longest))
@@ -171,14 +193,22 @@ class ListExamples final : public ExampleSource {
       Json turns = entry.at("conversations");
       for (int64_t turn = 0; turn < turns.size(); ++turn)
         if (turns[turn].at("from").as<std::string>() == "gpt")
-          return Pair{picture_of(entry), turns[turn].at("value").as<std::string>()};
+          return Pair{picture(entry.at("image").as<std::string>()),
+                      turns[turn].at("value").as<std::string>()};
       fail(ErrorKind::bad_request, "give every picture a text", "no turn is from \"gpt\"");
     });
   }
 
  private:
-  Image picture_of(const Json& entry) const {
-    std::string name = entry.at("image").as<std::string>();
+  // One name, or a list of them in the order of their marks.
+  static std::vector<std::string> picture_names(const Json& entry) {
+    if (!entry.has("image")) return {};
+    Json image = entry.at("image");
+    return image.is_array() ? image.as<std::vector<std::string>>()
+                            : std::vector<std::string>{image.as<std::string>()};
+  }
+
+  Image picture(const std::string& name) const {
     return with_context(name, [&] { return read_image(images_ / name); });
   }
 
@@ -186,17 +216,9 @@ class ListExamples final : public ExampleSource {
     std::string from = turn.at("from").as<std::string>(), value = turn.at("value").as<std::string>();
     if (from != "human" && from != "gpt" && from != "system")
       fail(ErrorKind::bad_request, "known: human, gpt, system", "a turn is from \"{}\"", from);
-    if (from == "human") {
-      constexpr std::string_view kMark = "<image>";
-      size_t mark = value.find(kMark);
-      bool has_image = mark != std::string::npos;
-      if (has_image) value.erase(mark, kMark.size());
-      size_t first = value.find_first_not_of('\n'), last = value.find_last_not_of('\n');
-      value = first == std::string::npos ? "" : value.substr(first, last - first + 1);
-      request.messages.push_back(question_message(value, has_image));
-    } else {
-      request.messages.push_back(ChatMessage::text(from == "gpt" ? "assistant" : "system", value));
-    }
+    request.messages.push_back(from == "human"
+                                   ? marked_message(value)
+                                   : ChatMessage::text(from == "gpt" ? "assistant" : "system", value));
   }
 
   // Every epoch in an order of its own.

@@ -36,8 +36,8 @@ constexpr char kScale[] = "image_scale_factors", kGrid[] = "image_patch_grid";
   "{% for part in message.content if part.type == 'text' %}{{ part.text | trim }}" behind                \
   "{% endfor %}{% endif %}{% endfor %}{% if add_generation_prompt %}<0x04>{% endif %}"
 // A line break ends the question, places follow it.
-constexpr char kFuyuTemplate[] =
-    VLM_FUYU_TURNS("", "{% if not (part.text | trim).endswith(('</box>', '</point>')) %}\n{% endif %}");
+constexpr char kFuyuTemplate[] = VLM_FUYU_TURNS(
+    "", "{% if not (part.text | trim).endswith(('</box>', '</point>')) %}{{ '\n' }}{% endif %}");
 constexpr char kOtterTemplate[] = VLM_FUYU_TURNS("User: ", " Assistant:");
 #undef VLM_FUYU_TURNS
 

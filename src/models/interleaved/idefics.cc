@@ -32,7 +32,7 @@ constexpr char kSeen[] = "seen_image", kKeys[] = "cross_keys_{}", kValues[] = "c
   "{% if part.type == 'image' %}{% if loop.first or loop.previtem.type != 'image' %}"              \
   "<fake_token_around_image>{% endif %}<image><fake_token_around_image>"                           \
   "{% elif part.type == 'text' %}{% if loop.first %} {% endif %}{{ part.text | trim }}{% endif %}" \
-  "{% endfor %}" end "\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+  "{% endfor %}" end "{{ '\n' }}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 constexpr char kTemplate[] = VLM_IDEFICS_TURNS("");
 constexpr char kInstructTemplate[] = VLM_IDEFICS_TURNS("<end_of_utterance>");
 #undef VLM_IDEFICS_TURNS

@@ -21,7 +21,7 @@ constexpr char kTemplate[] =
     "language "
     "and vision assistant. You are able to understand the visual content that the user provides, and assist "
     "the "
-    "user with a variety of tasks using natural language.{% endif %}\n"
+    "user with a variety of tasks using natural language.{% endif %}{{ '\n' }}"
     "{% for message in messages if message.role != 'system' %}{{ message.role | upper }}: "
     "{% for part in message.content %}{% if part.type == 'image' %}<image>{% elif part.type == 'text' %}"
     "{{ part.text }}{% endif %}{% endfor %}"
