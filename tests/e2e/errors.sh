@@ -20,6 +20,7 @@ copy bad-json && echo '{"architectures": [' > "$scratch/bad-json/config.json"
 copy absurd && sed -i 's/"hidden_size": [0-9]*/"hidden_size": 9000000000000/' "$scratch/absurd/config.json"
 copy negative && sed -i 's/"num_hidden_layers": [0-9]*/"num_hidden_layers": -3/' "$scratch/negative/config.json"
 copy other && cp "$root/tests/cases/clip-a/checkpoint/config.json" "$scratch/other/config.json"
+copy tiny-delta-v0
 copy unknown && sed -i 's/LlavaForConditionalGeneration/NobodysModel/; s/"model_type": "llava"/"model_type": "nobody"/' "$scratch/unknown/config.json"
 mkdir -p "$scratch/no-cases" "$scratch/full"
 

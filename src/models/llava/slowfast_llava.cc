@@ -68,6 +68,13 @@ class SlowFastLlava final : public Llava {
     return static_cast<int64_t>(kContextFactor) * Llava::max_positions();
   }
 
+  Prompt prepare(const Request& request) const override {
+    if (!request.images.empty())
+      fail(ErrorKind::unsupported, "leave --system out for questions about pictures",
+           "slowfast-llava watches videos, it does not take pictures");
+    return Llava::prepare(request);
+  }
+
   Tensor encode(const MediaInput& media) const override {
     Tensor frames_FPD = project(media.pixel_values);
     int64_t num_frames = frames_FPD.size(0), width = frames_FPD.size(2), side = config().vision.grid();
@@ -87,11 +94,6 @@ class SlowFastLlava final : public Llava {
   static std::vector<int64_t> slow_frames(int64_t num_frames) {
     Tensor edges = at::linspace(0, num_frames, kSlowFrames + 1, at::kFloat).to(at::kLong);
     return to_ids(edges.slice(0, 0, kSlowFrames));
-  }
-
-  MediaInput prepare_image(const Image&, const Request&) const override {
-    fail(ErrorKind::unsupported, "leave --system out for questions about pictures",
-         "slowfast-llava watches videos, it does not take pictures");
   }
 
   MediaInput prepare_video(const Video& video, const Request&) const override {
