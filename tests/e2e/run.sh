@@ -22,6 +22,16 @@ same=$("$VLM" run "$tiny" --raw --image "$picture" -n 10 --json --threads 1 \
   $'USER: <image>\nWhat does this picture show? ASSISTANT:')
 equal "one thread gives the same ids" "$(ids "$same")" "$(ids "$raw")"
 
+caption=$cases/blip-caption-a/checkpoint
+check "a captioner needs no question" [ -n "$("$VLM" run "$caption" "$picture" -n 6)" ]
+holds "another model does" "$("$VLM" run "$tiny" "$picture" 2>&1)" "no question was given"
+chosen=$("$VLM" run "$cases/blip-vqa-choose-a/checkpoint" "$cases/blip-vqa-choose-a/media/a.png" \
+  "is there a dog in the picture?" --choose yes --choose "a model" --choose no)
+holds "--choose ranks answers" "$(head -1 <<< "$chosen")" "a model"
+equal "--choose prints all of them" "$(wc -l <<< "$chosen")" 3
+holds "a matching head speaks in similarity" \
+  "$("$VLM" similarity "$cases/blip-itm-a/checkpoint" --image "$picture" --text "a cat")" 'match .* %'
+
 draw() { "$VLM" run "$tiny" --image "$picture" "What is this?" -n 12 --temperature 1.5 --seed "$1" --json; }
 equal "equal seeds give equal answers" "$(ids "$(draw 3)")" "$(ids "$(draw 3)")"
 check "other seeds give other answers" [ "$(ids "$(draw 3)")" != "$(ids "$(draw 4)")" ]

@@ -45,6 +45,7 @@ struct RunOptions {
   std::string annotate;  // file for the picture with the answer's regions drawn into it
   std::string task;      // of systems with a fixed list of tasks: "<OD>"
   std::vector<std::string> boxes, points, masks;  // places that the question speaks of
+  std::vector<std::string> choices;               // answers to rank instead of writing one
   bool raw = false;                               // the question is the prompt verbatim
   bool stats = false;
 };

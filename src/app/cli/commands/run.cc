@@ -2,6 +2,7 @@
 #include <set>
 
 #include "app/cli/commands/answers.h"
+#include "app/cli/commands/choices.h"
 #include "app/cli/commands/models.h"
 #include "app/cli/commands/pictures.h"
 #include "app/cli/commands/regions.h"
@@ -152,6 +153,10 @@ int run_command(const RunOptions& run, const Context& context) {
   std::shared_ptr<const LoadedModel> loaded = open_model(run.model);
   const Generator& generator = need<Generator>(*loaded, "does not answer questions");
   if (question.empty() && run.task.empty() && generator.needs_question()) fail_without_question();
+  if (!run.choices.empty()) {
+    print_choices(*loaded, request, run.choices, context);
+    return kExitOk;
+  }
   auto cache = std::make_shared<FeatureCache>();
   Session session(loaded, cache);
   catch_interrupts();

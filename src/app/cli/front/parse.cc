@@ -155,6 +155,8 @@ void add_run(CLI::App& parent, Parsed& parsed) {
   add_list(app, "--point", run->points, "a point likewise; with ,0 one outside of what is meant")
       ->type_name("X,Y[,0]");
   add_list(app, "--mask", run->masks, "a picture that is white where it is meant")->type_name("FILE");
+  add_list(app, "--choose", run->choices, "rank these answers instead of writing one; give it for each")
+      ->type_name("TEXT");
   app.add_flag("--stats", run->stats, "print times and rates");
   add_answer(app, run->answer);
 }
