@@ -235,6 +235,28 @@ TEST_F(Training, QuantisedCheckpointsKeepTheirWeightsWithinAStep) {
   EXPECT_THROW(quantise_checkpoint(folder_ / "full", folder_ / "full", Precision::int8), Error);
 }
 
+TEST_F(Training, AdaptersOfPackedMatricesAreMerged) {
+  Recipe adapt = recipe("qwen2-vl-gptq-int4-act-a", "out");
+  adapt.stages[0].trains = {"language"};
+  adapt.stages[0].lora = {.rank = 4, .alpha = 8, .targets = {"*q_proj.weight"}};
+  run_recipe(adapt);
+  const std::string name = "model.layers.0.self_attn.q_proj.weight",
+                    other = "model.layers.0.self_attn.k_proj.weight";
+  std::map<std::string, Tensor> after = tensors_of(adapt.output);
+  ASSERT_TRUE(after.count(name));
+  EXPECT_EQ(after.at(name).scalar_type(), at::kFloat);
+  EXPECT_FALSE(after.count(name + "_scale"));
+  EXPECT_EQ(after.at(other).scalar_type(), at::kByte);  // untouched
+  Weights before(Checkpoint::open(adapt.model_folder).source, {});
+  Tensor published = dequantise(*before.take_quantised(name, after.at(name).sizes().vec()));
+  auto adapter = open_safetensors(adapt.output / "adapter-only/adapter_model.safetensors");
+  std::string stem = "base_model.model.model.layers.0.self_attn.q_proj.lora_";
+  Tensor change = at::mm(adapter->load(stem + "B.weight"), adapter->load(stem + "A.weight")) * 2.0;
+  EXPECT_GT(change.abs().max().item<double>(), 0);
+  EXPECT_LT((after.at(name) - published - change).abs().max().item<double>(), 1e-5);
+  EXPECT_NO_THROW(bind_model(Checkpoint::open(adapt.output), {}));
+}
+
 TEST_F(Training, WhatOthersPackedIsNotQuantisedAgain) {
   for (const char* name : {"qwen2-vl-gptq-int4-a", "qwen2-vl-awq-a"}) try {
       quantise_checkpoint(kCases / name / "checkpoint", folder_ / name, Precision::int8);

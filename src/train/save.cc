@@ -84,8 +84,15 @@ void save_model(const LoadedModel& model, const std::filesystem::path& folder, a
   }
   // Quantised matrices, and what the system does not read.
   const TensorSource& source = model.weights->source();
+  auto is_beside_saved = [&](const std::string& name) {  // the groups of a matrix that is a parameter now
+    for (const char* beside : {"_scale", "_min", "_order"})
+      if (name.ends_with(beside) &&
+          saved.count(name.substr(0, name.size() - std::string_view(beside).size())))
+        return true;
+    return false;
+  };
   for (const std::string& name : source.names())
-    if (!saved.count(name)) tensors.emplace_back(name, source.load(name));
+    if (!saved.count(name) && !is_beside_saved(name)) tensors.emplace_back(name, source.load(name));
   write_weights(folder, tensors);
 }
 

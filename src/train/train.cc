@@ -98,6 +98,7 @@ class Trainer {
   void evaluate(const StageRecipe& stage);
   void save_state();
   void finish_stage(const StageRecipe& stage);
+  void add_adapted_matrices();
   bool should_stop() const {
     return (options_.stop && *options_.stop) || (options_.max_steps > 0 && steps_run_ >= options_.max_steps);
   }
@@ -308,6 +309,19 @@ bool Trainer::run_stage(const StageRecipe& stage) {
 }
 
 // Leaves the stage's weights to the next one: the averages where there are any, adapters merged.
+// Quantised matrices are no parameters; with an adapter merged into them they are floats from then on.
+void Trainer::add_adapted_matrices() {
+  Weights stored(model_.checkpoint.source, {});
+  for (const Parameter& parameter : parameters_) {
+    if (!parameter.name.ends_with("lora_B.weight")) continue;
+    std::string name = adapted_name(parameter.name),
+                stem = name.substr(0, name.size() - std::string_view("weight").size());
+    if (values_.count(name)) continue;
+    Shape shape{parameter.value.size(0), values_.at(stem + "lora_A.weight").size(1)};
+    if (auto matrix = stored.take_quantised(name, shape)) values_[name] = dequantise(*matrix);
+  }
+}
+
 void Trainer::finish_stage(const StageRecipe& stage) {
   if (average_) average_->swap();
   average_.reset();
@@ -315,6 +329,7 @@ void Trainer::finish_stage(const StageRecipe& stage) {
   for (const Parameter& parameter : parameters_) values_[parameter.name] = parameter.value.detach();
   if (stage.lora.rank > 0) {
     save_adapters(values_, stage.lora, recipe_.output / ("adapter-" + stage.name));
+    add_adapted_matrices();
     merge_adapters(values_, stage.lora);
   }
   TrainingState state;
