@@ -76,6 +76,18 @@ holds "doctor tells the kernels" "$("$VLM" doctor)" '^kernels '
 
 check "quantize" "$VLM" quantize "$tiny" "$scratch/int8" --precision int8
 check "a quantised checkpoint runs" "$VLM" run "$scratch/int8" --image "$picture" "What?" -n 4
+cat > "$scratch/compose.toml" <<END
+[vision]
+checkpoint = "$cases/siglip-a/checkpoint"
+[connector]
+type = "perceiver"
+tokens = 5
+[language]
+checkpoint = "$cases/block-phi-a/checkpoint"
+END
+check "compose" "$VLM" compose "$scratch/compose.toml" "$scratch/composed"
+check "a composed model runs" "$VLM" run "$scratch/composed" --image "$picture" "What?" -n 4
+holds "show SYSTEM tells sizes" "$("$VLM" show qwen2-vl)" 'Qwen/Qwen2-VL-7B-Instruct .*33\.2 GB'
 check "data make" "$VLM" data make "$scratch/scenes" --count 3 --seed 1
 check "data make writes pictures" test -s "$scratch/scenes/images/000002.png"
 holds "data make writes questions" "$(cat "$scratch/scenes/data.json")" '"conversations"'
