@@ -67,6 +67,13 @@ bool is_hub_id(const std::string& model) {
          model.find('/', slash + 1) == std::string::npos;
 }
 
+// What AutoGPTQ and AutoAWQ packed stays packed, and what they left in 16 bits stays so, too: vision towers,
+// embeddings, heads.
+bool is_packed(const Checkpoint& checkpoint) {
+  std::string method = checkpoint.config.find("quantization_config").get("quant_method", "");
+  return method == "gptq" || method == "awq";
+}
+
 }  // namespace
 
 std::optional<Precision> precision_or_auto(const std::string& word) {
@@ -122,7 +129,10 @@ std::shared_ptr<const LoadedModel> load_model(const std::string& model, const Lo
     fail(ErrorKind::bad_request, "name the language model they were made from: --base FOLDER",
          "{} holds differences to a language model, not weights", checkpoint.name);
   WeightsOptions weights;
-  weights.precision = options.precision ? *options.precision : choose_precision(*checkpoint.source);
+  if (options.precision)
+    weights.precision = *options.precision;
+  else
+    weights.precision = is_packed(checkpoint) ? Precision::bf16 : choose_precision(*checkpoint.source);
   weights.lenient = options.lenient;
   return std::make_shared<LoadedModel>(bind_model(std::move(checkpoint), weights, options.system));
 }
