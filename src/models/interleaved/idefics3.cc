@@ -24,6 +24,7 @@ namespace {
 
 constexpr int64_t kPublishedImageToken = 128257;
 constexpr int64_t kMaxSide = 4096;  // of a resized picture, whatever the file says
+constexpr int64_t kMostTiles = 64;  // along one side
 constexpr char kGrid[] = "image_tile_grid";
 constexpr char kGlobalTag[] = "<global-img>";
 constexpr char kTemplate[] =
@@ -55,6 +56,9 @@ struct Processor {
     Processor processor;
     processor.longest_edge = json.find("size").integer("longest_edge", 1, 1 << 14, 4 * 364);
     processor.side = json.find("max_image_size").integer("longest_edge", 1, 1 << 12, 364);
+    if (processor.longest_edge > kMostTiles * processor.side)
+      fail(ErrorKind::bad_checkpoint, "compare the file with the published one",
+           "{}: a side of {} pixels in tiles of {}", json.path(), processor.longest_edge, processor.side);
     processor.do_image_splitting = json.get("do_image_splitting", true);
     json.require("do_resize", true);
     processor.values.resample = Filter::lanczos;
