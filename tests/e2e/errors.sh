@@ -22,6 +22,8 @@ copy negative && sed -i 's/"num_hidden_layers": [0-9]*/"num_hidden_layers": -3/'
 copy other && cp "$root/tests/cases/clip-a/checkpoint/config.json" "$scratch/other/config.json"
 copy tiny-delta-v0
 copy unknown && sed -i 's/LlavaForConditionalGeneration/NobodysModel/; s/"model_type": "llava"/"model_type": "nobody"/' "$scratch/unknown/config.json"
+cp -r "$root/tests/cases/instructblip-t5-a/checkpoint" "$scratch/no-qformer" && rm -r "$scratch/no-qformer/qformer_tokenizer"
+cp -r "$root/tests/cases/blip-caption-a/checkpoint" "$scratch/no-preprocessor" && rm "$scratch/no-preprocessor/preprocessor_config.json"
 mkdir -p "$scratch/no-cases" "$scratch/full"
 
 run_entry() {
