@@ -51,6 +51,14 @@ TEST(Parse, DataMakeIsACommandOfItsOwn) {
   EXPECT_EQ(std::get<DataMakeOptions>(parsed.options.command).count, 5);
 }
 
+TEST(Parse, ComposeTakesAConfigAndAFolder) {
+  Parsed parsed = parse_command_line({"compose", "joined.toml", "joined", "--seed", "7"});
+  const auto& compose = std::get<ComposeOptions>(parsed.options.command);
+  EXPECT_EQ(compose.config, "joined.toml");
+  EXPECT_EQ(compose.output, "joined");
+  EXPECT_EQ(compose.seed, 7u);
+}
+
 TEST(Parse, ListAndShowAreAnsweredByTheFront) {
   EXPECT_EQ(parse_command_line({"list", "splice"}).answer, FrontAnswer::list);
   EXPECT_EQ(parse_command_line({"show", "clip"}).answer, FrontAnswer::show);
