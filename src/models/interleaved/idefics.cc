@@ -87,6 +87,10 @@ class Idefics final : public Model, public Generator, public LanguageTrainable {
       perceiver_ = Perceiver(config, kFlamingoPerceiver, w / "model.perceiver_resampler");
       rows_per_image_ = config.num_latents;
     }
+    if (text.hidden_size % text.num_attention_heads != 0)
+      fail(ErrorKind::bad_checkpoint, "compare config.json with the published one",
+           "config.json: hidden_size {} does not divide into {} heads", text.hidden_size,
+           text.num_attention_heads);
     std::string gate = json.get("alpha_type", "float");
     if (gate != "float" && gate != "vector")
       fail(ErrorKind::unsupported, "known: float, vector", "config.json: alpha_type = \"{}\"", gate);
