@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "media/test_pictures.h"
 #include "media/test_video.h"
 
 namespace vlm {
@@ -119,6 +120,20 @@ TEST_F(Videos, WithoutLossEveryPixelIsKept) {
   write_test_video(folder_ / "exact.mkv", frames, {.codec = "ffv1", .format = AV_PIX_FMT_BGR0});
   std::vector<Image> read = Video::open(folder_ / "exact.mkv").read(up_to(5));
   for (size_t number = 0; number < 5; ++number) EXPECT_EQ(read[number].pixels, frames[number].pixels);
+}
+
+// Checksums of what PyAV 17.1 gives for the same files, as Frame.to_ndarray(format="rgb24").
+TEST_F(Videos, ColoursAreThoseOfPyAv) {
+#if !defined(__x86_64__)
+  GTEST_SKIP() << "the conversion's rounding depends on the processor";
+#endif
+  for (auto [name, checksum] : {std::pair{"h264.mp4", 3379427645}, std::pair{"vp9.webm", 3883804592}}) {
+    SCOPED_TRACE(name);
+    std::vector<uint8_t> bytes;
+    for (const Image& frame : Video::open(test_folder() / name).read(up_to(12)))
+      bytes.insert(bytes.end(), frame.pixels.begin(), frame.pixels.end());
+    EXPECT_EQ(crc32(bytes), checksum);
+  }
 }
 
 TEST_F(Videos, FramesStandUpright) {

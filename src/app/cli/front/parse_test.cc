@@ -35,6 +35,16 @@ TEST(Parse, RunTakesPicturesAndQuestion) {
   EXPECT_EQ(parsed.answer, FrontAnswer::none);
 }
 
+TEST(Parse, RunTakesVideosAndABase) {
+  Parsed parsed = parse_command_line(
+      {"run", "m", "--base", "llama", "--system", "slowfast-llava", "--video", "a.mp4", "What happens?"});
+  const auto& run = std::get<RunOptions>(parsed.options.command);
+  EXPECT_EQ(run.videos, std::vector<std::string>{"a.mp4"});
+  EXPECT_EQ(run.model.base, "llama");
+  EXPECT_EQ(run.model.system, "slowfast-llava");
+  EXPECT_EQ(run.words, std::vector<std::string>{"What happens?"});
+}
+
 TEST(Parse, StandardInputIsADash) {
   Parsed parsed = parse_command_line({"run", "default", "--image", "-", "What?"});
   EXPECT_EQ(std::get<RunOptions>(parsed.options.command).images, std::vector<std::string>{"-"});
