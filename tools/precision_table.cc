@@ -2,8 +2,8 @@
 //
 //   build/bin/precision_table tests/cases > docs/precision.md
 //
-// The cases' weights are random and their layers narrow, so that single roundings weigh more than in a trained
-// model of full width: the table compares systems and precisions, it does not foretell a benchmark.
+// The cases' weights are random and their layers narrow, so that single roundings weigh more than in a
+// trained model of full width: the table compares systems and precisions, it does not foretell a benchmark.
 #include <cstdio>
 
 #include "engine/case.h"
@@ -69,10 +69,14 @@ int main(int argc, char** argv) {
   }
   std::printf(
       "# int8 and int4 against float32\n\n"
-      "Made by `tools/precision_table.cc` from the reference cases. Error: root mean square of the difference in the logits of "
-      "every\nposition (embeddings, class logits), relative to the values; same: positions whose likeliest token stays the "
-      "same. The cases' weights\nare random and their layers a few dozen wide, where every rounding weighs more, and random "
-      "logits lie close together: the table compares\nsystems and precisions. What quantising costs a trained model is "
+      "Made by `tools/precision_table.cc` from the reference cases. Error: root mean square of the "
+      "difference in the logits of "
+      "every\nposition (embeddings, class logits), relative to the values; same: positions whose likeliest "
+      "token stays the "
+      "same. The cases' weights\nare random and their layers a few dozen wide, where every rounding weighs "
+      "more, and random "
+      "logits lie close together: the table compares\nsystems and precisions. What quantising costs a "
+      "trained model is "
       "measured on the default model (docs/default-model.md).\n\n"
       "| case | int8: error | same | int4: error | same |\n| --- | --- | --- | --- | --- |\n");
   try {

@@ -14,7 +14,7 @@ namespace vlm {
 struct LoadOptions {
   std::optional<Precision> precision;  // none: choose_precision()
   std::string revision = "main";       // of a hub id: branch, tag or commit
-  std::string base;      // of delta weights: the language model they are added to
+  std::string base;                    // of delta weights: the language model they are added to
   std::string system;    // a slug forces that system; empty: the one that accepts the checkpoint
   bool lenient = false;  // missing and unused tensors are logged instead of refused
   int threads = 0;       // 0: leave as it is

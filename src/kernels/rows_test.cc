@@ -103,9 +103,8 @@ double exact(Function function, double x) {
 
 TEST(Elementwise, EveryFunctionIsWithinItsBound) {
   on_every_target([] {
-    for (Function function :
-         {Function::identity, Function::relu, Function::relu_squared, Function::silu, Function::tanh,
-          Function::gelu_erf, Function::gelu_tanh, Function::gelu_quick})
+    for (Function function : {Function::identity, Function::relu, Function::relu_squared, Function::silu,
+                              Function::tanh, Function::gelu_erf, Function::gelu_tanh, Function::gelu_quick})
       for (int64_t width : kWidths) {
         constexpr int64_t kRows = 2;
         Floats x = Floats::random(kRows * (width + 1), 8, width % 3, 4.0f), y(kRows * width, 1);

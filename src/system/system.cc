@@ -72,7 +72,7 @@ LoadedModel bind_model(Checkpoint checkpoint, const WeightsOptions& options, con
 }
 
 LoadedModel bind_random_model(Checkpoint checkpoint, uint64_t seed, const WeightsOptions& options,
-                        const std::string& slug) {
+                              const std::string& slug) {
   checkpoint.source = random_source(seed);
   const System& system = slug.empty() ? system_of(checkpoint) : find_system(slug);
   return bind_to(std::move(checkpoint), system, options);

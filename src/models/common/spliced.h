@@ -49,8 +49,8 @@ class SplicedGenerator : public Model, public Generator, public LanguageTrainabl
   // Changes the rendered prompt before it is tokenised: markers around tiles, one placeholder for each row.
   virtual std::string expand_text(std::string text, const std::vector<MediaInput>& media) const;
   virtual std::vector<int64_t> tokenise(const std::string& text) const;
-  // Ids of a training target that is tokenised by itself, behind the prompt's ids. Here: prompt and target are
-  // one text.
+  // Ids of a training target that is tokenised by itself, behind the prompt's ids. Here: prompt and target
+  // are one text.
   virtual std::optional<std::vector<int64_t>> target_ids(const std::string&,
                                                          const std::vector<MediaInput>&) const {
     return std::nullopt;

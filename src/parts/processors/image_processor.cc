@@ -59,9 +59,8 @@ ImageProcessor ImageProcessor::from(const Json& json) {
   std::string type =
       json.get("image_processor_type", json.get("feature_extractor_type", "CLIPImageProcessor"));
   if (type.ends_with("Fast")) type.resize(type.size() - 4);
-  bool is_clip =
-      type == "CLIPImageProcessor" || type == "CLIPFeatureExtractor" || type == "LlavaImageProcessor" ||
-      type == "LlavaNextImageProcessor";
+  bool is_clip = type == "CLIPImageProcessor" || type == "CLIPFeatureExtractor" ||
+                 type == "LlavaImageProcessor" || type == "LlavaNextImageProcessor";
   bool is_siglip = type == "SiglipImageProcessor";
   bool is_vit = type == "ViTImageProcessor" || type == "ViTFeatureExtractor";
   bool is_blip = type == "BlipImageProcessor" ||
@@ -103,8 +102,8 @@ ImageProcessor ImageProcessor::from(const Json& json) {
   }
   processor.pad_to_square = type == "LlavaImageProcessor" && json.get("do_pad", false);
   processor.read_values(json);
-  json.ignore({"aspect_ratio_setting", "image_grid_pinpoints", "do_convert_rgb", "processor_class", "auto_map", "data_format", "input_data_format",
-               "_valid_processor_keys"});
+  json.ignore({"aspect_ratio_setting", "image_grid_pinpoints", "do_convert_rgb", "processor_class",
+               "auto_map", "data_format", "input_data_format", "_valid_processor_keys"});
   return processor;
 }
 
