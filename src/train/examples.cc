@@ -266,6 +266,8 @@ bool cut_example(Example& example, int64_t longest) {
   if (end == 0) return false;
   prompt.ids.resize(end);
   prompt.labels.resize(end);
+  std::erase_if(prompt.media,
+                [&](const MediaInput& media) { return media.begin >= static_cast<int64_t>(end); });
   std::erase_if(prompt.turns_apart, [&](int64_t begin) { return begin >= static_cast<int64_t>(end); });
   if (example.kinds.size() > answers) example.kinds.resize(answers);
   std::erase_if(example.gazes, [&](const Gaze& gaze) { return gaze.row >= static_cast<int64_t>(end) - 1; });

@@ -46,7 +46,7 @@ struct ExampleOptions {
 std::unique_ptr<ExampleSource> scene_examples(const LanguageTrainable* model, const data::DataOptions& data,
                                               const ExampleOptions& options);
 // A JSON list in LLaVA's format: {"image": "name.png", "conversations": [{"from": "human" | "gpt",
-// "value"}]}.
+// "value"}]}. "image" may be a list of names, in the order of their <image> marks.
 std::unique_ptr<ExampleSource> list_examples(const LanguageTrainable* model,
                                              const std::filesystem::path& json,
                                              const std::filesystem::path& images,
