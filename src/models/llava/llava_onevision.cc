@@ -33,7 +33,12 @@ constexpr int64_t kMaxFrames = 1024;
 
 Config onevision_config(const Checkpoint& checkpoint) {
   Config config = config_of(checkpoint);
-  if (is_authors(checkpoint)) return config;
+  if (is_authors(checkpoint)) {  // LLaVA-Video, in the same layout, sets them otherwise
+    checkpoint.config.require("mm_newline_position", "one_token");
+    checkpoint.config.require("mm_spatial_pool_mode", "bilinear");
+    checkpoint.config.require("add_faster_video", false);
+    return config;
+  }
   config.placeholders.video = checkpoint.config.get<int64_t>(
       "video_token_index", checkpoint.config.get<int64_t>("video_token_id", 151647));
   return config;
