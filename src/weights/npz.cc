@@ -1,7 +1,5 @@
 #include "weights/npz.h"
 
-#include <map>
-
 #include "weights/zip_archive.h"
 
 namespace vlm {
@@ -10,12 +8,6 @@ namespace {
 
 constexpr std::string_view kEnding = ".npy", kMagic("\x93NUMPY", 6);
 constexpr size_t kMaxAxes = 8, kMaxHeader = 1 << 16;
-
-struct Array {
-  TensorInfo info;
-  FileBytes file;
-  size_t begin = 0;  // of the numbers
-};
 
 // The header is a Python dictionary with three known keys: {'descr': '<f4', 'fortran_order': False, 'shape':
 // (2, 3), }
@@ -73,7 +65,9 @@ class Header {
   std::string where_;
 };
 
-Array read_array(FileBytes file, const std::string& where) {
+}  // namespace
+
+NpzFile::Array NpzFile::read_array(FileBytes file, const std::string& where) {
   ByteReader reader(file.bytes, where);
   Header nothing("", where);
   if (file.bytes.size() < 10 || reader.text(kMagic.size(), "magic") != kMagic) nothing.fail_header();
@@ -98,48 +92,37 @@ Array read_array(FileBytes file, const std::string& where) {
   return array;
 }
 
-class NpzSource final : public TensorSource {
- public:
-  explicit NpzSource(const std::filesystem::path& path) : name_(path.filename().string()) {
-    ZipArchive archive(FileBytes::map(path));
-    for (const auto& [entry, place] : archive.entries()) {
-      if (!entry.ends_with(kEnding)) continue;
-      std::string name = entry.substr(0, entry.size() - kEnding.size());
-      arrays_[name] = read_array(archive.read(entry), name_ + ": " + quoted_name(name));
-    }
+NpzFile::NpzFile(FileBytes file) : name_(file.name) {
+  ZipArchive archive(std::move(file));
+  for (const auto& [entry, place] : archive.entries()) {
+    if (!entry.ends_with(kEnding)) continue;
+    std::string name = entry.substr(0, entry.size() - kEnding.size());
+    arrays_[name] = read_array(archive.read(entry), name_ + ": " + quoted_name(name));
   }
+}
 
-  std::vector<std::string> names() const override {
-    std::vector<std::string> names;
-    for (const auto& [name, array] : arrays_) names.push_back(name);
-    return names;
-  }
-  bool has(const std::string& name) const override { return arrays_.count(name) > 0; }
-  TensorInfo info(const std::string& name) const override { return at(name).info; }
-  Tensor load(const std::string& name) const override {
-    const Array& array = at(name);
-    return view_bytes(array.file.owner, array.file.bytes.subspan(array.begin), array.info.shape,
-                      array.info.dtype);
-  }
-  std::string describe() const override { return name_; }
+std::vector<std::string> NpzFile::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, array] : arrays_) names.push_back(name);
+  return names;
+}
 
- private:
-  const Array& at(const std::string& name) const {
-    auto found = arrays_.find(name);
-    if (found == arrays_.end())
-      fail(ErrorKind::not_found, "compare the file with the published one", "{}: holds no array {}", name_,
-           quoted_name(name));
-    return found->second;
-  }
+Tensor NpzFile::load(const std::string& name) const {
+  const Array& array = at(name);
+  return view_bytes(array.file.owner, array.file.bytes.subspan(array.begin), array.info.shape,
+                    array.info.dtype);
+}
 
-  std::string name_;
-  std::map<std::string, Array> arrays_;
-};
-
-}  // namespace
+const NpzFile::Array& NpzFile::at(const std::string& name) const {
+  auto found = arrays_.find(name);
+  if (found == arrays_.end())
+    fail(ErrorKind::not_found, "compare the file with the published one", "{}: holds no array {}", name_,
+         quoted_name(name));
+  return found->second;
+}
 
 std::shared_ptr<const TensorSource> open_npz(const std::filesystem::path& file) {
-  return std::make_shared<NpzSource>(file);
+  return std::make_shared<NpzFile>(FileBytes::map(file));
 }
 
 }  // namespace vlm
