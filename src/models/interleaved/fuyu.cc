@@ -280,19 +280,17 @@ bool is_fuyu(const Checkpoint& checkpoint) {
 }  // namespace
 
 System fuyu() {
-  return {
-      .slug = "fuyu",
-      .accepts =
-          [](const Checkpoint& c) { return is_fuyu(c) && !is_named(c, "otter") && !is_named(c, "mantis"); },
-      .make = [](const Checkpoint& c, const Weights& w) -> std::unique_ptr<Model> {
-        return std::make_unique<Fuyu>(c, w, kFuyuTemplate);
-      },
-      .layouts = fuyu_layouts()};
+  return {.slug = "fuyu",
+          .accepts = [](const Checkpoint& c) { return is_fuyu(c) && !is_named(c, "otter") && !is_mantis(c); },
+          .make = [](const Checkpoint& c, const Weights& w) -> std::unique_ptr<Model> {
+            return std::make_unique<Fuyu>(c, w, kFuyuTemplate);
+          },
+          .layouts = fuyu_layouts()};
 }
 
 System otterhd() {
   return {.slug = "otterhd",
-          .accepts = [](const Checkpoint& c) { return is_fuyu(c) && is_named(c, "otter"); },
+          .accepts = [](const Checkpoint& c) { return is_fuyu(c) && is_named(c, "otter") && !is_mantis(c); },
           .make = [](const Checkpoint& c, const Weights& w) -> std::unique_ptr<Model> {
             return std::make_unique<Fuyu>(c, w, kOtterTemplate);
           },

@@ -166,7 +166,7 @@ System idefics2() {
   return {.slug = "idefics2",
           .accepts =
               [](const Checkpoint& c) {
-                return c.has_architecture("Idefics2ForConditionalGeneration") && !is_named(c, "mantis");
+                return c.has_architecture("Idefics2ForConditionalGeneration") && !is_mantis(c);
               },
           .make = [](const Checkpoint& c, const Weights& w) -> std::unique_ptr<Model> {
             return std::make_unique<Idefics2>(c, w);

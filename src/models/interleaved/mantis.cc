@@ -103,7 +103,7 @@ std::unique_ptr<Model> make(const Checkpoint& checkpoint, const Weights& w) {
 
 System mantis() {
   return {.slug = "mantis",
-          .accepts = [](const Checkpoint& c) { return is_named(c, "mantis"); },
+          .accepts = is_mantis,
           .make = make,
           .layouts = {{{"language_model.model.", "model.language_model."},
                        {"language_model.lm_head.", "lm_head."},

@@ -8,4 +8,9 @@ bool is_named(const Checkpoint& checkpoint, const char* word) {
   return name.find(word) != std::string::npos;
 }
 
+bool is_mantis(const Checkpoint& checkpoint) {
+  std::string processor = checkpoint.preprocessor.get("processor_class", "");
+  return is_named(checkpoint, "mantis") || processor == "MLlavaProcessor" || processor == "MFuyuProcessor";
+}
+
 }  // namespace vlm::interleaved

@@ -105,6 +105,18 @@ TEST(InterleavedPrompts, PicturesNeedThePreprocessorsFile) {
   }
 }
 
+TEST(InterleavedPrompts, CheckpointsFindTheirSystem) {
+  auto slug_of = [](const char* name) {
+    return std::string(
+        system_of(Checkpoint::open(VLM_SOURCE_DIR "/tests/cases/" + std::string(name) + "/checkpoint")).slug);
+  };
+  EXPECT_EQ(slug_of("fuyu-a"), "fuyu");
+  EXPECT_EQ(slug_of("mantis-fuyu-a"), "mantis");  // by its processor's name, not the folder's
+  EXPECT_EQ(slug_of("idefics2-a"), "idefics2");
+  EXPECT_EQ(slug_of("idefics3-a"), "idefics3");
+  EXPECT_EQ(slug_of("idefics-a"), "idefics");
+}
+
 TEST(InterleavedPrompts, IdeficsForbidsImageTokensInAnswers) {
   LoadedModel idefics = load("idefics-a", "idefics");
   EXPECT_EQ(as<Generator>(*idefics.model)->rules().suppress_tokens, (std::vector<int64_t>{360, 361}));

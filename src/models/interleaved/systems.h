@@ -13,5 +13,7 @@ System idefics();
 
 // Layouts that several systems share are told apart by the checkpoint's name; `word` in lower case.
 bool is_named(const Checkpoint& checkpoint, const char* word);
+// By its name, or by its own processors, which its files keep through training.
+bool is_mantis(const Checkpoint& checkpoint);
 
 }  // namespace vlm::interleaved

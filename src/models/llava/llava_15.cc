@@ -38,6 +38,12 @@ bool is_firellava(const Checkpoint& checkpoint) {
   return names(checkpoint, "firellava");
 }
 
+// Mantis-8B-{siglip,clip}-llama3: the same graph with prompts of its own.
+bool is_mantis(const Checkpoint& checkpoint) {
+  return names(checkpoint, "mantis") ||
+         checkpoint.preprocessor.get("processor_class", "") == "MLlavaProcessor";
+}
+
 std::unique_ptr<Model> make(const Checkpoint& checkpoint, const Weights& w, const char* before_answer) {
   return std::make_unique<Llava>(
       config_of(checkpoint), checkpoint, w,
@@ -52,7 +58,7 @@ System llava_15() {
               [](const Checkpoint& c) {
                 return (is_hugging_face(c) || (is_authors_single_view(c) && has_mlp_projector(c) &&
                                                c.has_architecture("LlavaLlamaForCausalLM"))) &&
-                       !has_mistral(c) && !is_firellava(c) && !names(c, "mantis");
+                       !has_mistral(c) && !is_firellava(c) && !is_mantis(c);
               },
           .make = [](const Checkpoint& c, const Weights& w) { return make(c, w, " ASSISTANT:"); },
           .layouts = layouts()};
