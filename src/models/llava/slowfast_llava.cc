@@ -79,8 +79,12 @@ class SlowFastLlava final : public Llava {
     Tensor frames_FPD = project(media.pixel_values);
     int64_t num_frames = frames_FPD.size(0), width = frames_FPD.size(2), side = config().vision.grid();
     Tensor slow_IPD = frames_FPD.index_select(0, ids_tensor(slow_frames(num_frames)));
-    // Pairs along the flattened rows; the side is even, so that no pair spans two rows.
-    Tensor slow_ND = slow_IPD.reshape({slow_IPD.size(0), -1, 2, width}).amax(2).reshape({-1, width});
+    // Pairs along the flattened rows: of an even side, so that no pair spans two rows.
+    int64_t pairs = slow_IPD.size(1) / 2;
+    Tensor slow_ND = slow_IPD.narrow(1, 0, 2 * pairs)
+                         .reshape({slow_IPD.size(0), pairs, 2, width})
+                         .amax(2)
+                         .reshape({-1, width});
     Tensor grid_FDss = frames_FPD.transpose(1, 2).reshape({num_frames, width, side, side});
     Tensor fast_ND = at::adaptive_avg_pool2d(grid_FDss, {kFastSide, kFastSide})
                          .flatten(2)
@@ -117,8 +121,10 @@ System slowfast_llava() {
   return {.slug = "slowfast-llava",
           .accepts = [](const Checkpoint&) { return false; },
           .make = [](const Checkpoint& c, const Weights& w) -> std::unique_ptr<Model> {
+            Checkpoint own = c;  // LLaVA-1.6's template, where it is published, knows no videos
+            own.chat_template = nullptr;
             return std::make_unique<SlowFastLlava>(
-                c, w,
+                own, w,
                 Dialect{.default_template = question_template(knows_token(c, "<|im_start|>")),
                         .image_mark = "",
                         .video_mark = "<image>"});
