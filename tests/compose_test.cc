@@ -131,6 +131,22 @@ TEST_F(Compose, EveryConnectorJoinsEveryTower) {
   }
 }
 
+// Towers whose features are as many as the picture is large, taken out of whole systems.
+TEST_F(Compose, TowersOfAnySizeAreJoined) {
+  for (const char* system : {"qwen2-vl-a", "florence-2-od-a"})
+    for (const char* connector : {"type = \"mlp\"", "type = \"perceiver\"\ntokens = 3\nheads = 1"}) {
+      compose_checkpoint(write_config(system, connector), folder_ / "made");
+      at::NoGradGuard no_grad;
+      LoadedModel loaded = bind_model(Checkpoint::open(folder_ / "made"), {});
+      const auto* generator = as<Generator>(*loaded.model);
+      Prompt prompt = generator->prepare(question());
+      Tensor rows = generator->encode(prompt.media.at(0));
+      EXPECT_EQ(rows.size(0), prompt.media[0].rows) << system << ": " << connector;
+      EXPECT_GT(rows.size(0), 1);
+      fs::remove_all(folder_ / "made");
+    }
+}
+
 // SAM's tower from a config alone, and a language model whose weights are left aside.
 TEST_F(Compose, PartsMayBeginFromNothing) {
   fs::create_directories(folder_ / "sam");

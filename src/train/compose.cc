@@ -95,7 +95,7 @@ nlohmann::ordered_json tower_config(const Part& vision) {
   if (!vision.config.contains("vision_config")) return vision.config;
   nlohmann::ordered_json config = vision.config["vision_config"];
   if (!config.contains("model_type") || !config["model_type"].is_string() || config["model_type"] == "")
-    config["model_type"] = type + "_vision_model";
+    config["model_type"] = type == "qwen2_vl" ? "qwen2_vl_vision" : type + "_vision_model";
   return config;
 }
 

@@ -12,6 +12,7 @@
 #include "models/compose/systems.h"
 #include "parts/processors/image_processor.h"
 #include "parts/processors/longest_side.h"
+#include "parts/processors/native_patches.h"
 
 namespace vlm::compose {
 
@@ -34,26 +35,41 @@ class Composed final : public SplicedGenerator {
                                   w / "connector")) {
     const Json& preprocessor = checkpoint.preprocessor;
     if (preprocessor.is_null()) return;
-    if (LongestSide::reads(preprocessor))
-      pixels_of_ = LongestSide::from(preprocessor);
-    else
-      pixels_of_ = ImageProcessor::from(preprocessor);
+    auto square = [](auto processor) {
+      return [=](const Image& image) {
+        MediaInput media;
+        media.pixel_values = processor(image).unsqueeze(0);
+        return media;
+      };
+    };
+    if (LongestSide::reads(preprocessor)) {
+      media_of_ = square(LongestSide::from(preprocessor));
+    } else if (preprocessor.get("image_processor_type", "").starts_with("Qwen2VLImageProcessor")) {
+      media_of_ = [patches = NativePatches::from(preprocessor)](const Image& image) {
+        PatchRows cut = patches.image(image);
+        MediaInput media;
+        media.pixel_values = cut.rows_PK;
+        media.extra["image_grid_thw"] = cut.grid.tensor();
+        return media;
+      };
+    } else {
+      media_of_ = square(ImageProcessor::from(preprocessor));
+    }
   }
 
   Tensor encode(const MediaInput& media) const override {
-    Tensor image_NQD = connector_.join(tower_.encode(media.pixel_values));
+    Tensor image_NQD = connector_.join(tower_.encode(media), tower_.grid(media));
     return trace::point("hidden/connector", image_NQD).flatten(0, 1);
   }
   PartNames part_names() const override { return {"vision_tower.*", "connector.*", "*"}; }
 
  private:
   MediaInput prepare_image(const Image& image, const Request&) const override {
-    if (!pixels_of_)
+    if (!media_of_)
       fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of the tower",
            "the checkpoint says nothing about its pictures");
-    MediaInput media;
-    media.pixel_values = pixels_of_(image).unsqueeze(0);
-    media.rows = connector_.tokens;
+    MediaInput media = media_of_(image);
+    media.rows = connector_.tokens(tower_.grid(media));
     return media;
   }
   std::vector<int64_t> tokenise(const std::string& text) const override {
@@ -72,7 +88,7 @@ class Composed final : public SplicedGenerator {
 
   Tower tower_;
   Connector connector_;
-  std::function<Tensor(const Image&)> pixels_of_;  // [3, H, W]
+  std::function<MediaInput(const Image&)> media_of_;
 };
 
 }  // namespace

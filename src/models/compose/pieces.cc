@@ -4,6 +4,8 @@
 #include "parts/connectors/perceiver.h"
 #include "parts/connectors/pixel_shuffle.h"
 #include "parts/connectors/qformer.h"
+#include "parts/encoders/davit.h"
+#include "parts/encoders/qwen2_vit.h"
 #include "parts/encoders/sam_vit.h"
 #include "parts/encoders/vit.h"
 
@@ -12,6 +14,12 @@ namespace vlm::compose {
 namespace {
 
 // --- towers
+
+Tower with_fixed_grid(Tower tower, int64_t side) {
+  tower.fixed_grid = Grid{side, side};
+  tower.grid = [=](const MediaInput&) { return Grid{side, side}; };
+  return tower;
+}
 
 template <VitConfig (*read)(const Json&)>
 Tower vit(const Json& config, const Weights& w) {
@@ -26,14 +34,14 @@ Tower vit(const Json& config, const Weights& w) {
   int64_t dropped = sizes.names.class_token && !keeps_first ? 1 : 0;
   Tower tower;
   tower.width = sizes.encoder.hidden_size;
-  tower.rows = tower.columns = sizes.grid();
   tower.has_first_token = keeps_first;
-  tower.encode = [=](const Tensor& pixels_N3HW) {
+  tower.encode = [=](const MediaInput& media) {
+    const Tensor& pixels_N3HW = media.pixel_values;
     Tensor x_NSV =
         has_final_norm ? part->last_hidden_state(pixels_N3HW) : part->hidden_state(pixels_N3HW, layer);
     return x_NSV.slice(1, dropped);
   };
-  return tower;
+  return with_fixed_grid(std::move(tower), sizes.grid());
 }
 
 Tower sam(const Json& config, const Weights& w) {
@@ -41,9 +49,38 @@ Tower sam(const Json& config, const Weights& w) {
   auto part = std::make_shared<const SamVit>(sizes, w);
   Tower tower;
   tower.width = sizes.out_channels;
-  tower.rows = tower.columns = sizes.grid();
-  tower.encode = [=](const Tensor& pixels_N3HW) {
-    return (*part)(pixels_N3HW).embeddings_NChw.flatten(2).transpose(1, 2);
+  tower.encode = [=](const MediaInput& media) {
+    return (*part)(media.pixel_values).embeddings_NChw.flatten(2).transpose(1, 2);
+  };
+  return with_fixed_grid(std::move(tower), sizes.grid());
+}
+
+Tower davit(const Json& config, const Weights& w) {
+  DavitConfig sizes = DavitConfig::from(config.at("vision_config"));
+  auto part = std::make_shared<const Davit>(sizes, w);
+  Tower tower;
+  tower.width = sizes.width();
+  tower.encode = [=](const MediaInput& media) {
+    return (*part)(media.pixel_values).flatten(2).transpose(1, 2);
+  };
+  tower.grid = [=](const MediaInput& media) {
+    return Grid{sizes.places(media.pixel_values.size(2)), sizes.places(media.pixel_values.size(3))};
+  };
+  return tower;
+}
+
+// Its own merger is part of it.
+Tower qwen2(const Json& config, const Weights& w) {
+  Qwen2VitConfig sizes = Qwen2VitConfig::from(config.at("vision_config"));
+  auto part = std::make_shared<const Qwen2Vit>(sizes, w);
+  Tower tower;
+  tower.width = sizes.out_width;
+  tower.encode = [=](const MediaInput& media) {
+    return (*part)(media.pixel_values, PatchGrid::from(media.extra.at("image_grid_thw"))).unsqueeze(0);
+  };
+  tower.grid = [=](const MediaInput& media) {
+    PatchGrid grid = PatchGrid::from(media.extra.at("image_grid_thw"));
+    return Grid{grid.rows / sizes.merge_size, grid.columns / sizes.merge_size};
   };
   return tower;
 }
@@ -56,7 +93,9 @@ constexpr TowerKind kTowers[] = {{"clip_vision_model", vit<VitConfig::clip>},
                                  {"siglip_vision_model", vit<VitConfig::siglip>},
                                  {"blip_vision_model", vit<VitConfig::blip>},
                                  {"vit", vit<VitConfig::vit>},
-                                 {"sam_vision_model", sam}};
+                                 {"sam_vision_model", sam},
+                                 {"davit", davit},
+                                 {"qwen2_vl_vision", qwen2}};
 
 // --- connectors
 
@@ -74,23 +113,39 @@ std::function<Tensor(const Tensor&)> mlp_of(const Json& json, int64_t in, int64_
   return [=](const Tensor& x) { return (*part)(x); };
 }
 
+std::function<int64_t(const Grid&)> tokens_of(const Tower& tower) {
+  int64_t first = tower.has_first_token ? 1 : 0;
+  return [=](const Grid& grid) { return grid[0] * grid[1] + first; };
+}
+
+Connector stacked(const Json& json, const Tower& tower, int64_t width, int64_t layers, const Weights& w) {
+  auto join = mlp_of(json, tower.width, width, layers, w);
+  return {[=](const Tensor& x_NPV, const Grid&) { return join(x_NPV); }, tokens_of(tower)};
+}
+
 Connector linear(const Json& json, const Tower& tower, int64_t width, const Weights& w) {
-  return {mlp_of(json, tower.width, width, 1, w), tower.tokens()};
+  return stacked(json, tower, width, 1, w);
 }
 
 Connector mlp(const Json& json, const Tower& tower, int64_t width, const Weights& w) {
-  return {mlp_of(json, tower.width, width, json.integer("layers", 1, 16, 2), w), tower.tokens()};
+  return stacked(json, tower, width, json.integer("layers", 1, 16, 2), w);
 }
 
 Connector shuffled(const Json& json, const Tower& tower, int64_t width, const Weights& w) {
-  int64_t factor = json.integer("factor", 1, 64, 2), rows = tower.rows, columns = tower.columns;
-  if (rows % factor != 0 || columns % factor != 0 || tower.has_first_token)
-    fail(ErrorKind::bad_checkpoint, "choose a factor of both sides, and vision_first_token = false",
-         "{}: {} x {} patches{} do not divide into blocks of {} x {}", json.path(), rows, columns,
-         tower.has_first_token ? " and a class token" : "", factor, factor);
+  int64_t factor = json.integer("factor", 1, 64, 2);
+  auto tokens = [factor, has_first = tower.has_first_token](const Grid& grid) {
+    if (grid[0] % factor != 0 || grid[1] % factor != 0 || has_first)
+      fail(ErrorKind::bad_checkpoint, "choose a factor of both sides, and first_token = false",
+           "pixel_shuffle: {} x {} patches{} do not divide into blocks of {} x {}", grid[0], grid[1],
+           has_first ? " and a class token" : "", factor, factor);
+    return grid[0] * grid[1] / (factor * factor);
+  };
+  if (tower.fixed_grid) tokens(*tower.fixed_grid);
   auto join = mlp_of(json, tower.width * factor * factor, width, json.integer("layers", 1, 16, 2), w);
-  return {[=](const Tensor& x_NPV) { return join(pixel_shuffle(x_NPV, rows, columns, factor)); },
-          rows * columns / (factor * factor)};
+  return {[=](const Tensor& x_NPV, const Grid& grid) {
+            return join(pixel_shuffle(x_NPV, grid[0], grid[1], factor));
+          },
+          tokens};
 }
 
 Connector perceiver(const Json& json, const Tower& tower, int64_t width, const Weights& w) {
@@ -106,7 +161,9 @@ Connector perceiver(const Json& json, const Tower& tower, int64_t width, const W
   config.head_dim = tower.width / config.num_heads;
   auto part = std::make_shared<const Perceiver>(config, kLlamaPerceiver, w / "perceiver");
   auto out = mlp_of(json, tower.width, width, 1, w);
-  return {[=](const Tensor& x_NPV) { return out((*part)(x_NPV)); }, config.num_latents};
+  int64_t tokens = config.num_latents;
+  return {[=](const Tensor& x_NPV, const Grid&) { return out((*part)(x_NPV)); },
+          [=](const Grid&) { return tokens; }};
 }
 
 // Its own keys are those of BLIP-2's qformer_config.
@@ -115,7 +172,8 @@ Connector qformer(const Json& json, const Tower& tower, int64_t width, const Wei
   auto part =
       std::make_shared<const QFormer>(QFormerConfig::from(json, tokens, tower.width), kBlip2QFormer, w);
   auto out = mlp_of(json, part->config().bert.hidden_size, width, 1, w);
-  return {[=](const Tensor& x_NPV) { return out((*part)(x_NPV)); }, tokens};
+  return {[=](const Tensor& x_NPV, const Grid&) { return out((*part)(x_NPV)); },
+          [=](const Grid&) { return tokens; }};
 }
 
 struct ConnectorKind {

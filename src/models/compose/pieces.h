@@ -1,25 +1,29 @@
 // The towers and connectors that a composed model can be made of. Each is one line of a table in pieces.cc.
 #pragma once
 
+#include <array>
 #include <functional>
+#include <optional>
 
 #include "base/json.h"
-#include "tensor/tensor.h"
+#include "system/system.h"
 #include "weights/weights.h"
 
 namespace vlm::compose {
 
+using Grid = std::array<int64_t, 2>;  // rows and columns of a picture's features
+
 struct Tower {
-  std::function<Tensor(const Tensor& pixels_N3HW)> encode;  // -> [N, rows * columns (+ 1), width]
+  std::function<Tensor(const MediaInput& media)> encode;  // -> [N, rows * columns (+ 1), width]
+  std::function<Grid(const MediaInput& media)> grid;
+  std::optional<Grid> fixed_grid;  // of towers that take one size
   int64_t width = 0;
-  int64_t rows = 0, columns = 0;  // of patches
-  bool has_first_token = false;   // a class token in front of them
-  int64_t tokens() const { return rows * columns + (has_first_token ? 1 : 0); }
+  bool has_first_token = false;  // a class token in front of the patches
 };
 
 struct Connector {
-  std::function<Tensor(const Tensor& rows_NPV)> join;  // -> [N, tokens, D]
-  int64_t tokens = 0;
+  std::function<Tensor(const Tensor& rows_NPV, const Grid& grid)> join;  // -> [N, tokens, D]
+  std::function<int64_t(const Grid& grid)> tokens;
 };
 
 // `config`: the whole config.json. vision_config.model_type chooses the tower; vision_layer,

@@ -27,7 +27,8 @@ namespace {
 constexpr char kTemplate[] =
     "You are a helpful language and vision assistant. You are able to understand the visual content that the "
     "user provides, and assist the user with a variety of tasks using natural language.\n\n"
-    "{% for message in messages %}{% if message.role == 'assistant' %}Assistant: {% else %}User: {% endif %}"
+    "{% for message in messages %}{% if message.role == 'assistant' %}Assistant: {% elif message.role == "
+    "'user' %}User: {% endif %}"
     "{% for part in message.content %}{% if part.type == 'image' %}<image_placeholder>{% else %}"
     "{{ part.text | trim }}{% endif %}{% endfor %}{% if message.role == 'assistant' %}"
     "<\xef\xbd\x9c"
