@@ -103,6 +103,7 @@ Config Config::authors(const Checkpoint& checkpoint) {
   config.connector.in = config.vision.encoder.hidden_size;
   config.connector.out = config.text.hidden_size;
   config.marks_images = json.get("mm_use_im_start_end", false);
+  json.require("s2", false);  // features of several scales side by side; no published checkpoint has them
   return config;
 }
 

@@ -36,7 +36,9 @@ bool has_limited_tiles(const Checkpoint& checkpoint) {
 }
 
 bool is_authors_single_view(const Checkpoint& checkpoint) {
-  return is_authors(checkpoint) && !aspect(checkpoint).starts_with("anyres");
+  // ConvLLaVA keeps the architecture's name with a tower of another kind.
+  return is_authors(checkpoint) && !aspect(checkpoint).starts_with("anyres") &&
+         !holds(checkpoint.config.get("mm_vision_tower", ""), "convnext");
 }
 
 bool has_mlp_projector(const Checkpoint& checkpoint) {
