@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "ops/linear.h"
 #include "weights/group_layout.h"
-#include "weights/packed_source.h"
 #include "weights/writer.h"
 
 namespace vlm {
@@ -34,12 +33,18 @@ void copy_other_files(const std::filesystem::path& from, const std::filesystem::
   }
 }
 
-// Folders below a checkpoint hold second tokenizers and towers published apart; they stay as they are.
+// Folders below a checkpoint (a second tokenizer's, say) stay as they are.
 void copy_folders(const std::filesystem::path& from, const std::filesystem::path& to) {
   for (const auto& entry : std::filesystem::directory_iterator(from))
     if (entry.is_directory())
       std::filesystem::copy(entry.path(), to / entry.path().filename(),
                             std::filesystem::copy_options::recursive);
+}
+
+// A tower that was published apart is stored with the rest; its config stays a folder of its own.
+void copy_tower_files(const Checkpoint& checkpoint, const std::filesystem::path& to) {
+  if (const auto& tower = checkpoint.vision_tower)
+    copy_other_files(tower->folder, to / std::filesystem::path(tower->name).filename());
 }
 
 int64_t bytes_of(const TensorSource& source) {
@@ -72,9 +77,7 @@ void save_model(const LoadedModel& model, const std::filesystem::path& folder, a
       if (entry.is_directory() && entry.path().filename().string().ends_with("tokenizer"))
         copy_other_files(entry.path(), folder / entry.path().filename());  // a second one, of a Q-Former
   }
-  // A tower that was published apart is saved with the rest; its config stays a folder of its own.
-  if (const auto& tower = model.checkpoint.vision_tower)
-    copy_other_files(tower->folder, folder / std::filesystem::path(tower->name).filename());
+  copy_tower_files(model.checkpoint, folder);
   std::filesystem::create_directories(folder);
   NamedTensors tensors;
   std::set<std::string> saved;
@@ -142,10 +145,8 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
          to.string());
   at::NoGradGuard no_grad;
   int bits = precision == Precision::int8 ? 8 : 4;
-  Json packing;
-  if (std::filesystem::exists(from / "config.json"))
-    packing = Json::read_file(from / "config.json").find("quantization_config");
-  std::shared_ptr<const TensorSource> source = unpack_source(open_weights(from), packing);
+  Checkpoint checkpoint = Checkpoint::open(from);
+  const std::shared_ptr<const TensorSource>& source = checkpoint.source;
   NamedTensors tensors;
   Progress progress{"quantising", 0, static_cast<double>(bytes_of(*source)), "bytes", ""};
   for (const std::string& name : source->names()) {
@@ -167,6 +168,7 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
   report_progress(progress);
   copy_other_files(from, to);
   copy_folders(from, to);
+  copy_tower_files(checkpoint, to);
   const char* config_name =
       std::filesystem::exists(from / "config.json") ? "config.json" : "open_clip_config.json";
   nlohmann::ordered_json config = nlohmann::ordered_json::parse(read_text(from / config_name));

@@ -12,6 +12,7 @@ namespace vlm {
 
 namespace {
 
+constexpr double kShownBytes = 256e6;  // smaller files are there before a bar could be read
 constexpr size_t kReportedNames = 12;  // of each kind; more would bury the hint
 
 }  // namespace
@@ -97,6 +98,13 @@ struct Weights::Store {
     Shape wanted, found;
   };
   std::vector<Misshapen> misshapen;
+  Progress progress{"loading weights", 0, 0, "bytes", ""};  // total 0: too little to show
+
+  void use(const std::string& file_name) {
+    if (!used.insert(file_name).second || progress.total == 0) return;
+    report_progress(progress);
+    progress.done += static_cast<double>(source->info(file_name).file_bytes);
+  }
 };
 
 Weights::Weights(std::shared_ptr<const TensorSource> source, WeightsOptions options,
@@ -107,6 +115,11 @@ Weights::Weights(std::shared_ptr<const TensorSource> source, WeightsOptions opti
   store_->renames = std::move(renames);
   std::sort(store_->renames.begin(), store_->renames.end(),
             [](const Rename& left, const Rename& right) { return left.from.size() > right.from.size(); });
+  if (store_->source->invents_names() || is_abstract()) return;
+  double bytes = 0;
+  for (const std::string& name : store_->source->names())
+    bytes += static_cast<double>(store_->source->info(name).file_bytes);
+  if (bytes >= kShownBytes) store_->progress.total = bytes;
 }
 
 Weights::Weights(std::shared_ptr<Store> store, std::string prefix)
@@ -173,7 +186,7 @@ bool Weights::check(const std::string& file_name, const Shape& shape) const {
     store_->missing.push_back({file_name, shape});
     return false;
   }
-  store_->used.insert(file_name);
+  store_->use(file_name);
   Shape found = source.info(file_name).shape;
   if (found == shape) return true;
   store_->misshapen.push_back({file_name, shape, found});
@@ -240,7 +253,7 @@ std::optional<GroupQuantised> Weights::take_quantised(std::string_view name, con
   Shape scale_shape = source.info(scale_name).shape;
   bool is_int4 = info.dtype == at::kByte;
   Shape wanted{shape[0], is_int4 ? shape[1] / 2 : shape[1]};
-  store_->used.insert({file_name, scale_name});
+  store_->use(file_name), store_->use(scale_name);
   bool fits = (is_int4 || info.dtype == at::kChar) && info.shape == wanted && scale_shape.size() == 2 &&
               scale_shape[0] == shape[0] && scale_shape[1] > 0 && shape[1] % scale_shape[1] == 0;
   if (fits && source.has(minimum_name)) {
