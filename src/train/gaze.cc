@@ -195,7 +195,7 @@ std::vector<Gaze> gazes_of(const Prompt& prompt, const Tokenizer& tokenizer,
   return Reader(prompt, tokenizer, patches).run(turns);
 }
 
-GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& lengths,
+GazeLoss gaze_loss(const QueriesAndKeys& layer, const std::vector<int64_t>& lengths,
                    const std::vector<std::vector<const Gaze*>>& gazes) {
   constexpr float kNever = -1e9f;
   int64_t heads = layer.query.size(1), groups = layer.key.size(1), width = layer.query.size(2), begin = 0;

@@ -40,7 +40,7 @@ std::vector<Gaze> gazes_of(const Prompt& prompt, const Tokenizer& tokenizer,
                            const std::vector<data::Turn>& turns, const ScenePatches& patches);
 
 // Keeps a layer's queries and keys while a pass runs: [T, A, E] and [T, G, E].
-struct LayerAttention {
+struct QueriesAndKeys {
   Tensor query, key;
 };
 
@@ -53,7 +53,7 @@ struct GazeLoss {
 // Weighted mean over the gazes of the cross entropy between the shares that targets should get and those they
 // get from the first head, or from the second for gazes that are second. gazes[i] belongs to the i-th of
 // sequences of these lengths, one behind the other.
-GazeLoss gaze_loss(const LayerAttention& layer, const std::vector<int64_t>& lengths,
+GazeLoss gaze_loss(const QueriesAndKeys& layer, const std::vector<int64_t>& lengths,
                    const std::vector<std::vector<const Gaze*>>& gazes);
 
 }  // namespace vlm

@@ -45,15 +45,15 @@ class PassStates final : public trace::Sink {
     if (name.starts_with("hidden/vision/") && std::isdigit(static_cast<unsigned char>(name.back())))
       tower = tensor;
     if (name == "hidden/connector") connector = tensor;
-    if (name.starts_with(kQuery)) keep(name.substr(kQuery.size()), &LayerAttention::query, tensor);
-    if (name.starts_with(kKey)) keep(name.substr(kKey.size()), &LayerAttention::key, tensor);
+    if (name.starts_with(kQuery)) keep(name.substr(kQuery.size()), &QueriesAndKeys::query, tensor);
+    if (name.starts_with(kKey)) keep(name.substr(kKey.size()), &QueriesAndKeys::key, tensor);
   }
   Tensor tower, connector;
-  std::map<std::string, LayerAttention> layers;  // by "/<index>"
+  std::map<std::string, QueriesAndKeys> layers;  // by "/<index>"
 
  private:
   static constexpr std::string_view kQuery = "attention/text/query", kKey = "attention/text/key";
-  void keep(const std::string& layer, Tensor LayerAttention::*part, const Tensor& tensor) {
+  void keep(const std::string& layer, Tensor QueriesAndKeys::*part, const Tensor& tensor) {
     auto found = layers.find(layer);
     if (found != layers.end()) found->second.*part = tensor;
   }
@@ -269,7 +269,7 @@ class AnswerObjective final : public Objective {
     for (const Prompt& prompt : prompts) lengths.push_back(static_cast<int64_t>(prompt.ids.size()));
     for (size_t part : {0, 1}) {
       int64_t layer = part == 0 ? stage_.attention_layers.front() : stage_.attention_layers.back();
-      const LayerAttention& attention = states.layers.at(fmt::format("/{}", layer));
+      const QueriesAndKeys& attention = states.layers.at(fmt::format("/{}", layer));
       if (!attention.query.defined() || !attention.key.defined())
         fail(ErrorKind::unsupported, "set attention_loss = 0", "stage {}: layer {} shows no attention",
              stage_.name, layer);
