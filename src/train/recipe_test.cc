@@ -129,7 +129,7 @@ TEST_F(RecipeFile, TheDefaultRecipeReads) {
   Recipe recipe = read_recipe(VLM_SOURCE_DIR "/recipes/default.toml", {"output.folder=out"});
   std::vector<std::string> names;
   for (const StageRecipe& stage : recipe.stages) names.push_back(stage.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"see", "align", "shapes", "everything"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"see", "align", "shapes", "everything", "hard"}));
   EXPECT_EQ(recipe.stages[1].trains, std::vector<std::string>{"connector"});
   EXPECT_EQ(recipe.stages[3].trains, (std::vector<std::string>{"vision", "connector", "language"}));
 }
