@@ -57,8 +57,8 @@ struct LoadedTokenizer {
 // Finds the tokenizer of a checkpoint folder: tokenizer.json; else tokenizer.model / spiece.model /
 // sentencepiece.bpe.model; else vocab.json + merges.txt; else vocab.txt; else a tiktoken file (*.tiktoken).
 // added_tokens.json and the added_tokens_decoder of tokenizer_config.json are applied where the format needs
-// it. `special`: tokens that the model's own code adds when it starts, behind all others. Throws not_found when
-// the folder has none of them.
+// it. `special`: tokens that the model's own code adds when it starts, behind all others. Throws not_found
+// when the folder has none of them.
 LoadedTokenizer load_tokenizer(const std::filesystem::path& folder,
                                const std::vector<std::string>& special = {});
 

@@ -69,7 +69,7 @@ struct RopeConfig {
   bool is_llama3 = false;  // wave lengths beyond the original context are stretched by `factor`
   double low_freq_factor = 1, high_freq_factor = 4;
   double original_max_positions = 8192;
-  double dynamic_factor = 0;  // > 0: theta grows with sequences longer than max_position_embeddings
+  double dynamic_factor = 0;      // > 0: theta grows with sequences longer than max_position_embeddings
   std::vector<int64_t> sections;  // M-RoPE: frequencies turned by time, by row, by column, in order
 };
 
