@@ -4,7 +4,8 @@
 // type that is not complete yet. Here the vector headers are read once with that keyword switched off.
 #pragma once
 
-// clang-format off: the order is the point
+// The order is the point.
+// clang-format off
 
 #include <algorithm>
 #include <initializer_list>
