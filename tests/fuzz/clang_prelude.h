@@ -1,7 +1,8 @@
 // Included before everything when clang compiles for fuzzing.
 //
-// GCC 12's std::vector is constexpr in C++20, and clang then instantiates its members where LibTorch 1.13 has a vector of a
-// type that is not complete yet. Here the vector headers are read once with that keyword switched off.
+// GCC 12's std::vector is constexpr in C++20, and clang then instantiates its members where LibTorch 1.13 has
+// a vector of a type that is not complete yet. Here the vector headers are read once with that keyword
+// switched off.
 #pragma once
 
 // The order is the point.
