@@ -100,7 +100,6 @@ TEST_F(Videos, FramesThatDependOnLaterOnes) {
 }
 
 TEST_F(Videos, WebM) {
-  if (!avcodec_find_encoder_by_name("libvpx")) GTEST_SKIP() << "FFmpeg without libvpx";
   write_test_video(folder_ / "a.webm", moving(16), {.codec = "libvpx"});
   expect_frames_by_number(Video::open(folder_ / "a.webm"), 16);
 }
@@ -122,11 +121,9 @@ TEST_F(Videos, WithoutLossEveryPixelIsKept) {
   for (size_t number = 0; number < 5; ++number) EXPECT_EQ(read[number].pixels, frames[number].pixels);
 }
 
+#if defined(__x86_64__)  // FFmpeg's conversion to RGB rounds differently on other processors
 // Checksums of what PyAV 17.1 gives for the same files, as Frame.to_ndarray(format="rgb24").
 TEST_F(Videos, ColoursAreThoseOfPyAv) {
-#if !defined(__x86_64__)
-  GTEST_SKIP() << "the conversion's rounding depends on the processor";
-#endif
   for (auto [name, checksum] : {std::pair{"h264.mp4", 3379427645}, std::pair{"vp9.webm", 3883804592}}) {
     SCOPED_TRACE(name);
     std::vector<uint8_t> bytes;
@@ -135,6 +132,7 @@ TEST_F(Videos, ColoursAreThoseOfPyAv) {
     EXPECT_EQ(crc32(bytes), checksum);
   }
 }
+#endif
 
 TEST_F(Videos, FramesStandUpright) {
   std::vector<Image> frames = moving(3);  // the square lies top left
