@@ -4,6 +4,7 @@
 
 #include <cctype>
 
+#include "models/common/media.h"
 #include "models/common/prompt_and_target.h"
 #include "system/training.h"
 
@@ -29,12 +30,7 @@ Request example_of(const Request& request) {
 }
 
 MediaInput prepare_picture(const Image& image, const std::optional<ImageProcessor>& processor, int64_t rows) {
-  if (!processor)
-    fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-         "the checkpoint says nothing about its pictures");
-  MediaInput media;
-  media.pixel_values = (*processor)(image).unsqueeze(0);
-  media.rows = rows;
+  MediaInput media = single_view(image, processor, rows);
   set_key(media);
   return media;
 }

@@ -19,6 +19,7 @@
 #include "models/deepseek/pictures.h"
 #include "models/deepseek/systems.h"
 #include "parts/connectors/mlp.h"
+#include "parts/processors/needed.h"
 
 namespace vlm::deepseek {
 
@@ -104,12 +105,10 @@ class DeepseekVl final : public SplicedGenerator {
 
  private:
   MediaInput prepare_image(const Image& image, const Request&) const override {
-    if (!pictures_)
-      fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-           "the checkpoint says nothing about its pictures");
+    const Pictures& pictures = needed(pictures_);
     MediaInput media;
-    media.pixel_values = pictures_->low_pixels(image);
-    if (config_.high) media.extra["high_res_pixel_values"] = pictures_->high_pixels(image);
+    media.pixel_values = pictures.low_pixels(image);
+    if (config_.high) media.extra["high_res_pixel_values"] = pictures.high_pixels(image);
     media.rows = config_.low.num_patches();
     return media;
   }

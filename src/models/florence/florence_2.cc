@@ -18,6 +18,7 @@
 #include "parts/decoders/bart.h"
 #include "parts/encoders/davit.h"
 #include "parts/processors/image_processor.h"
+#include "parts/processors/needed.h"
 #include "system/chat.h"
 #include "system/training.h"
 
@@ -84,14 +85,12 @@ class Florence2 final : public Model, public Generator, public LanguageTrainable
     if (request.images.size() != 1)
       fail(ErrorKind::bad_request, "give one picture", "Florence-2 reads one picture, {} were given",
            request.images.size());
-    if (!processor_)
-      fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-           "the checkpoint says nothing about its pictures");
+    const ImageProcessor& processor = needed(processor_);
     Prompt prompt;
     prompt.text = question_of(request, text_of(request)).text;
     prompt.ids = tokenizer_.tokenizer->ids(prompt.text);
     MediaInput media;
-    media.pixel_values = (*processor_)(request.images.front()).unsqueeze(0);
+    media.pixel_values = processor(request.images.front()).unsqueeze(0);
     int64_t places =
         config_.vision.places(media.pixel_values.size(2)) * config_.vision.places(media.pixel_values.size(3));
     for (const std::string& source : config_.features)

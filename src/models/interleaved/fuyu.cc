@@ -20,6 +20,7 @@
 
 #include "models/interleaved/fuyu_places.h"
 #include "models/interleaved/systems.h"
+#include "parts/processors/needed.h"
 
 namespace vlm::interleaved {
 
@@ -164,10 +165,7 @@ MediaInput Fuyu::prepare_image(const Image& image, const Request& request) const
   if (args().image_mark.empty() && request.images.size() > 1)
     fail(ErrorKind::bad_request, "ask about one picture at a time", "{} pictures were given, 1 can be read",
          request.images.size());
-  if (!processor_)
-    fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-         "the checkpoint says nothing about its pictures");
-  return (*processor_)(image);
+  return needed(processor_)(image);
 }
 
 std::string Fuyu::expand_text(std::string text, const std::vector<MediaInput>& media) const {

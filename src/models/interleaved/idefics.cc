@@ -237,7 +237,7 @@ class Idefics final : public Model, public Generator, public LanguageTrainable {
     size_t at = 0;
     for (const Image& image : request.images) {
       MediaInput media;
-      media.pixel_values = need(processor_)(image).unsqueeze(0);
+      media.pixel_values = needed(processor_)(image).unsqueeze(0);
       media.rows = rows_per_image_;
       while (at < prompt.ids.size() && prompt.ids[at] != image_token_) ++at;
       if (at == prompt.ids.size())

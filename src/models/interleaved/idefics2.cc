@@ -116,7 +116,7 @@ Idefics2::Idefics2(const Checkpoint& checkpoint, const Weights& w)
 }
 
 MediaInput Idefics2::prepare_image(const Image& image, const Request&) const {
-  std::vector<Image> views = need(processor_).views(image);
+  std::vector<Image> views = needed(processor_).views(image);
   int64_t height = 0, width = 0, count = static_cast<int64_t>(views.size());
   for (const Image& view : views) height = std::max(height, view.height), width = std::max(width, view.width);
   MediaInput media;

@@ -134,7 +134,7 @@ class Idefics3 final : public SplicedGenerator {
   int64_t rows_per_view() const { return vision_.config().num_patches() / (factor_ * factor_); }
 
   MediaInput prepare_image(const Image& image, const Request&) const override {
-    auto [views, grid] = need(processor_)(image);
+    auto [views, grid] = needed(processor_)(image);
     std::vector<Tensor> pixels;
     for (const Image& view : views) pixels.push_back(processor_->values.pixel_values(view));
     MediaInput media;

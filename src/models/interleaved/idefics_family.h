@@ -7,6 +7,7 @@
 #include "models/common/spliced.h"
 #include "parts/encoders/native_vit.h"
 #include "parts/processors/image_processor.h"
+#include "parts/processors/needed.h"
 
 namespace vlm::interleaved {
 
@@ -17,15 +18,6 @@ inline constexpr char kPixelMask[] = "pixel_attention_mask";  // in MediaInput::
 DecoderConfig idefics_text(const Json& config);
 VitConfig idefics_vision(const Json& config);
 int64_t idefics_image_token(const Checkpoint& checkpoint, int64_t published);
-
-// Throws bad_checkpoint when the checkpoint has no preprocessor_config.json.
-template <typename Processor>
-const Processor& need(const std::optional<Processor>& processor) {
-  if (!processor)
-    fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-         "the checkpoint says nothing about its pictures");
-  return *processor;
-}
 
 std::string repeat(const std::string& text, int64_t count);
 // Writes text_of(medium) in the place of the medium's mark.

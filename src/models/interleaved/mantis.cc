@@ -10,6 +10,7 @@
 // Unusual: SigLIP has no class token, "default" drops its first patch all the same; each picture stands as
 // "(image 1: <Image><image></Image>)" in the text; the system message with which the authors ask is a
 // pirate's.
+#include "models/common/media.h"
 #include "models/common/spliced.h"
 #include "models/interleaved/idefics2.h"
 #include "models/interleaved/mantis_fuyu.h"
@@ -77,10 +78,7 @@ class Mllava final : public SplicedGenerator {
   }
 
   MediaInput prepare_image(const Image& image, const Request&) const override {
-    MediaInput media;
-    media.pixel_values = need(processor_)(image).unsqueeze(0);
-    media.rows = vision_config_.num_tokens() - (drops_first_ ? 1 : 0);
-    return media;
+    return single_view(image, processor_, vision_config_.num_tokens() - (drops_first_ ? 1 : 0));
   }
 
   VitConfig vision_config_;

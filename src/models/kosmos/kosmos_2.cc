@@ -13,6 +13,7 @@
 
 #include <cmath>
 
+#include "models/common/media.h"
 #include "models/common/prompt_and_target.h"
 #include "models/common/spliced.h"
 #include "models/kosmos/notation.h"
@@ -135,13 +136,7 @@ class Kosmos2 final : public SplicedGenerator, public AnswerReader {
   }
 
   MediaInput prepare_image(const Image& image, const Request&) const override {
-    if (!processor_)
-      fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-           "the checkpoint says nothing about its pictures");
-    MediaInput media;
-    media.pixel_values = (*processor_)(image).unsqueeze(0);
-    media.rows = config_.num_queries;
-    return media;
+    return single_view(image, processor_, config_.num_queries);
   }
 
   std::string expand_text(std::string text, const std::vector<MediaInput>& media) const override {

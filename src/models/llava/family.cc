@@ -2,8 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/common/media.h"
 #include "models/llava/layouts.h"
 #include "models/llava/templates.h"
+#include "parts/processors/needed.h"
 
 namespace vlm::llava {
 
@@ -154,17 +156,11 @@ Llava::Llava(Config config, const Checkpoint& checkpoint, const Weights& w, Dial
 }
 
 const ImageProcessor& Llava::processor() const {
-  if (!processor_)
-    fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-         "the checkpoint says nothing about its pictures");
-  return *processor_;
+  return needed(processor_);
 }
 
 MediaInput Llava::prepare_image(const Image& image, const Request&) const {
-  MediaInput media;
-  media.pixel_values = processor()(image).unsqueeze(0);
-  media.rows = config_.tokens_per_image();
-  return media;
+  return single_view(image, processor_, config_.tokens_per_image());
 }
 
 std::vector<int64_t> Llava::tokenise(const std::string& text) const {

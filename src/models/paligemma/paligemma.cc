@@ -14,6 +14,7 @@
 #include <cstdlib>
 
 #include "base/log.h"
+#include "models/common/media.h"
 #include "models/common/prompt_and_target.h"
 #include "models/common/spliced.h"
 #include "models/paligemma/mask_decoder.h"
@@ -119,13 +120,7 @@ class Paligemma final : public SplicedGenerator, public AnswerReader {
   }
 
   MediaInput prepare_image(const Image& image, const Request&) const override {
-    if (!processor_)
-      fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-           "the checkpoint says nothing about its pictures");
-    MediaInput media;
-    media.pixel_values = (*processor_)(image).unsqueeze(0);
-    media.rows = config_.vision.num_tokens();
-    return media;
+    return single_view(image, processor_, config_.vision.num_tokens());
   }
 
   // Pictures stand in front wherever the text has them.

@@ -17,6 +17,7 @@
 #include "models/qwen/notation.h"
 #include "models/qwen/systems.h"
 #include "parts/encoders/qwen2_vit.h"
+#include "parts/processors/needed.h"
 
 namespace vlm::qwen {
 
@@ -83,12 +84,6 @@ class Qwen2Vl final : public SplicedGenerator, public AnswerReader {
   static const Tensor& grid_of(const MediaInput& media) {
     return media.extra.at(media.kind == MediaInput::Kind::video ? "video_grid_thw" : "image_grid_thw");
   }
-  const NativePatches& patches() const {
-    if (!patches_)
-      fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-           "the checkpoint says nothing about its pictures");
-    return *patches_;
-  }
   MediaInput medium_of(PatchRows patches, const char* grid_name) const {
     MediaInput media;
     media.rows = patches.grid.count() / (config_.vision.merge_size * config_.vision.merge_size);
@@ -97,7 +92,7 @@ class Qwen2Vl final : public SplicedGenerator, public AnswerReader {
     return media;
   }
   MediaInput prepare_image(const Image& image, const Request&) const override {
-    return medium_of(patches().image(image), "image_grid_thw");
+    return medium_of(needed(patches_).image(image), "image_grid_thw");
   }
   MediaInput prepare_video(const Video& video, const Request&) const override;
   Tensor rotary_positions(const Prompt& prompt) const override;
@@ -123,7 +118,7 @@ std::vector<int64_t> sampled_frames(const Video& video) {
 }
 
 MediaInput Qwen2Vl::prepare_video(const Video& video, const Request&) const {
-  const NativePatches& patches = this->patches();
+  const NativePatches& patches = needed(patches_);
   if (video.is_sampled()) {
     std::vector<int64_t> all;
     for (int64_t idx = 0; idx < video.num_frames(); ++idx) all.push_back(idx);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "parts/processors/needed.h"
+
 namespace vlm {
 
 namespace {
@@ -49,11 +51,9 @@ Tensor fixed_batch(const std::vector<std::string>& texts, const LoadedTokenizer&
 
 Tensor image_batch(const std::vector<Image>& images, const std::optional<ImageProcessor>& processor) {
   if (images.empty()) fail(ErrorKind::bad_request, "give at least one picture", "no pictures");
-  if (!processor)
-    fail(ErrorKind::bad_checkpoint, "get preprocessor_config.json of this checkpoint",
-         "the checkpoint says nothing about its pictures");
+  const ImageProcessor& to_pixels = needed(processor);
   std::vector<Tensor> rows;
-  for (const Image& image : images) rows.push_back((*processor)(image));
+  for (const Image& image : images) rows.push_back(to_pixels(image));
   return at::stack(rows);
 }
 
