@@ -64,7 +64,7 @@ template <typename T>
 void Run(const Product& product, const DenseMatrix& weight) {
   constexpr int64_t kOutputsAtOnce = 16;
   const int64_t tasks = (weight.out + kOutputsAtOnce - 1) / kOutputsAtOnce;
-  for_each_balanced(tasks, 4 * product.rows * weight.out * weight.in, [&](int64_t task) {
+  for_each_in_runs(tasks, 4 * product.rows * weight.out * weight.in, [&](int64_t task) {
     int64_t first = task * kOutputsAtOnce, last = HWY_MIN(first + kOutputsAtOnce, weight.out);
     for (int64_t row = 0; row < product.rows;) {
       switch (HWY_MIN(product.rows - row, 4)) {

@@ -45,6 +45,13 @@ HWY_INLINE VInt StartValue(int32_t sum) {
   return hn::Set(DInt(), kBits == 8 ? -128 * sum : 0);
 }
 
+// In assembler because GCC 12 copies every sum before and after its intrinsic, and takes a register for x.
+HWY_INLINE void AddQuad(VInt& sum, __m512i w, const int8_t* x) {
+  asm("vpdpbusd %[x]%{1to16%}, %[w], %[sum]"
+      : [sum] "+v"(sum.raw)
+      : [w] "v"(w), [x] "m"(*reinterpret_cast<const int32_t*>(x)));
+}
+
 template <int kBits, int kRows>
 HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, int64_t x_stride,
                          VInt (&sums)[kRows][kVectors]) {
@@ -53,9 +60,7 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, int64_t x_strid
     for (int quad = 0; quad < 8; ++quad) {
       __m512i w = _mm512_xor_si512(_mm512_loadu_si512(quants + quad * 64), _mm512_set1_epi8(-128));
 #pragma GCC unroll 8
-      for (int row = 0; row < kRows; ++row)
-        sums[row][0].raw =
-            _mm512_dpbusd_epi32(sums[row][0].raw, w, _mm512_set1_epi32(Quad(x + row * x_stride + quad * 4)));
+      for (int row = 0; row < kRows; ++row) AddQuad(sums[row][0], w, x + row * x_stride + quad * 4);
     }
   } else {
 #pragma GCC unroll 4
@@ -65,9 +70,8 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, int64_t x_strid
       __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), _mm512_set1_epi8(15));
 #pragma GCC unroll 8
       for (int row = 0; row < kRows; ++row) {
-        const int8_t* at = x + row * x_stride + pair * 8;
-        sums[row][0].raw = _mm512_dpbusd_epi32(sums[row][0].raw, low, _mm512_set1_epi32(Quad(at)));
-        sums[row][0].raw = _mm512_dpbusd_epi32(sums[row][0].raw, high, _mm512_set1_epi32(Quad(at + 4)));
+        AddQuad(sums[row][0], low, x + row * x_stride + pair * 8);
+        AddQuad(sums[row][0], high, x + row * x_stride + pair * 8 + 4);
       }
     }
   }
@@ -157,6 +161,9 @@ HWY_INLINE VFloat LoadHalf(const uint8_t* from) {
                                            reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
+// How far ahead of its use memory is asked for: some 200 ns at 10 GB/s.
+constexpr int64_t kAhead = 2048;
+
 // 16 outputs of kRows rows.
 template <int kBits, bool kMinimums, int kRows>
 void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, const float* bias, float* y,
@@ -170,6 +177,8 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, con
   const int64_t groups = x.groups(), block_bytes = weight.block_bytes();
   constexpr int64_t kQuantBytes = kGroup * kTileRows * kBits / 8;
   for (int64_t group = 0; group < groups; ++group, block += block_bytes) {
+    // The hardware's prefetchers stop at the end of a page.
+    for (int64_t byte = 0; byte < block_bytes; byte += 64) __builtin_prefetch(block + kAhead + byte);
     VInt sums[kRows][kVectors];
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row)
@@ -245,7 +254,7 @@ void FewRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
     sums[idx] = rounded.sum;
   }
   Activations x{quants, scales, sums, weight.in};
-  for_each_balanced(weight.tiles(), 2 * product.rows * weight.out * weight.in, [&](int64_t tile) {
+  for_each_in_runs(weight.tiles(), 2 * product.rows * weight.out * weight.in, [&](int64_t tile) {
     if (weight.bits == 8 && weight.has_minimums) Rows<8, true>(weight, tile, x, product.rows, product);
     if (weight.bits == 8 && !weight.has_minimums) Rows<8, false>(weight, tile, x, product.rows, product);
     if (weight.bits == 4 && weight.has_minimums) Rows<4, true>(weight, tile, x, product.rows, product);

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "kernels/blocked.h"
 #include "kernels/product.h"
 #include "kernels/targets.h"
@@ -29,17 +31,18 @@ constexpr int kVectors = static_cast<int>(kTileRows) / kLanes;
 // integers and 12 in float, of 32 registers.
 constexpr int kHeight = kLanes == 16 ? 12 : 6;
 
-// How a step multiplies: `kSteps` of them make a group; x and W lie as 32-bit pieces of as many inputs.
-// AddStep adds the products of one piece of x with the pieces of 16 columns.
+// How a group multiplies: x and W lie as 32-bit pieces of four inputs, or as kParts pieces of two. AddPiece
+// adds the products of one piece of x with the pieces of 16 columns.
 #if HWY_TARGET == HWY_AVX3_DL
 
 // Unsigned by signed: 8-bit weights are moved up by 128, and sums start at -128 times the sum of x.
+// In assembler because GCC 12 copies every sum before and after its intrinsic, and takes a register for x.
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kSteps = 8;
+  static constexpr int kParts = 1;
   static constexpr bool kStartsAtSum = kBits == 8;
-  static HWY_INLINE void AddStep(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
-    sums[0].raw = _mm512_dpbusd_epi32(sums[0].raw, w[0].raw, _mm512_set1_epi32(*x));
+  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+    asm("vpdpbusd %[x]%{1to16%}, %[w], %[sum]" : [sum] "+v"(sums[0].raw) : [w] "v"(w[0].raw), [x] "m"(*x));
   }
 };
 
@@ -50,10 +53,10 @@ struct Arithmetic {
 #if HWY_TARGET == HWY_AVX2
 // In assembler because 12 sums, 2 vectors of W and 2 temporaries take all 16 registers, which GCC 12 does not
 // manage from intrinsics: it spills half of the sums in the inner loop, which takes 1.6 times as long.
-#define VLM_ADD_STEP(multiply, add)                                                                        \
+#define VLM_ADD_PIECE(multiply, add)                                                                       \
   __m256i piece, product;                                                                                  \
-  asm("vpbroadcastd %[x], %[piece]\n\t" multiply " %[piece], %[w0], %[product]\n\t" add                    \
-      " %[product], %[sum0], %[sum0]\n\t" multiply " %[piece], %[w1], %[piece]\n\t" add                    \
+  asm("vpbroadcastd %[x], %[piece]\n\t" multiply " %[piece], %[w0], %[product]\n\t" multiply               \
+      " %[piece], %[w1], %[piece]\n\t" add " %[product], %[sum0], %[sum0]\n\t" add                         \
       " %[piece], %[sum1], %[sum1]"                                                                        \
       : [sum0] "+x"(sums[0].raw), [sum1] "+x"(sums[1].raw), [piece] "=&x"(piece), [product] "=&x"(product) \
       : [w0] "x"(w[0].raw), [w1] "x"(w[1].raw), [x] "m"(*x))
@@ -61,14 +64,14 @@ struct Arithmetic {
 
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kSteps = kBits == 8 ? 16 : 8;
+  static constexpr int kParts = kBits == 8 ? 2 : 1;
   static constexpr bool kStartsAtSum = false;
-  static HWY_INLINE void AddStep(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
 #if HWY_TARGET == HWY_AVX2
     if constexpr (kBits == 8) {
-      VLM_ADD_STEP("vpmaddwd", "vpaddd");
+      VLM_ADD_PIECE("vpmaddwd", "vpaddd");
     } else {
-      VLM_ADD_STEP("vpmaddubsw", "vpaddw");
+      VLM_ADD_PIECE("vpmaddubsw", "vpaddw");
     }
 #else
     __m512i piece = _mm512_set1_epi32(*x);
@@ -84,9 +87,9 @@ struct Arithmetic {
 
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kSteps = 8;
+  static constexpr int kParts = 1;
   static constexpr bool kStartsAtSum = false;
-  static HWY_INLINE void AddStep(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     const DInt d;
     for (int byte = 0; byte < 4; ++byte) {
       auto take = [&](VInt v) { return hn::ShiftRight<24>(hn::ShiftLeftSame(v, 24 - 8 * byte)); };
@@ -120,13 +123,15 @@ template <int kBits>
 struct Kernel {
   using Arith = Arithmetic<kBits>;
   static constexpr int64_t kTileHeight = kHeight;
-  static constexpr int kSteps = Arith::kSteps;
-  static constexpr int64_t kGroupPieces = kSteps * kTileRows;  // 32-bit pieces of a group in a panel
+  static constexpr int kParts = Arith::kParts;
+  static constexpr int kRowPieces = 8 * kParts;                    // 32-bit pieces of a group of a row
+  static constexpr int64_t kGroupPieces = kRowPieces * kTileRows;  // of a group in a panel
 
   const QuantisedMatrix& weight;
-  const int32_t* x;     // [row tiles, groups, kSteps, kHeight]
-  const float* scales;  // [row tiles, groups, kHeight]
-  const int32_t* sums;  // [row tiles, groups, kHeight]
+  const int32_t* x;      // [row tiles, groups, kHeight, kParts, 8]
+  const float* scales;   // [row tiles, groups, kHeight]
+  const int32_t* sums;   // the same; what sums start at
+  const float* offsets;  // the same; scale times the sum of the quants, what a minimum is multiplied by
 
   int64_t input_count() const { return weight.in; }
   int64_t step_count() const { return weight.groups(); }
@@ -169,7 +174,7 @@ struct Kernel {
         hn::StoreU(hn::And(both, hn::Set(d, 15)), d, bytes + at);
         hn::StoreU(hn::ShiftRight<4>(both), d, bytes + at + 64);
       }
-    } else if constexpr (kSteps == 16) {
+    } else if constexpr (kParts == 2) {
       const hn::Repartition<int16_t, decltype(d)> d_signed;
       for (size_t idx = 0; idx < 512; idx += lanes) {
         auto v = hn::BitCast(d_signed, hn::LoadU(d, from + idx));
@@ -201,9 +206,10 @@ struct Kernel {
     const int32_t* pieces = reinterpret_cast<const int32_t*>(panel);
     const float* w_scales = reinterpret_cast<const float*>(pieces + count * kGroupPieces);
     const float* w_minimums = w_scales + count * kTileRows;
-    const int32_t* x_pieces = x + start * kSteps;
+    const int32_t* x_pieces = x + start * kRowPieces;
     const float* x_scales = scales + start;
     const int32_t* x_sums = sums + start;
+    const float* x_offsets = offsets + start;
 
     // AVX2 has no registers left for these; the compiler is told so, or it would spill the sums instead.
     HWY_ALIGN float total_memory[kHeight * kTileRows];
@@ -223,18 +229,21 @@ struct Kernel {
       for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
         for (int vector = 0; vector < kVectors; ++vector)
-          group_sums[row][vector] =
-              Arith::kStartsAtSum ? hn::ShiftLeft<7>(hn::Set(d_int, -x_sums[row])) : hn::Zero(d_int);
-      for (int step = 0; step < kSteps; ++step) {
-        VInt w[kVectors];
+          group_sums[row][vector] = Arith::kStartsAtSum ? hn::Set(d_int, x_sums[row]) : hn::Zero(d_int);
+#pragma GCC unroll 8
+      for (int quad = 0; quad < 8; ++quad)
+#pragma GCC unroll 2
+        for (int part = 0; part < kParts; ++part) {
+          VInt w[kVectors];
 #pragma GCC unroll 16
-        for (int vector = 0; vector < kVectors; ++vector)
-          w[vector] = hn::Load(d_int, pieces + vector * kLanes);
+          for (int vector = 0; vector < kVectors; ++vector)
+            w[vector] = hn::Load(d_int, pieces + vector * kLanes);
 #pragma GCC unroll 16
-        for (int row = 0; row < kHeight; ++row) Arith::AddStep(group_sums[row], w, x_pieces + row);
-        pieces += kTileRows;
-        x_pieces += kHeight;
-      }
+          for (int row = 0; row < kHeight; ++row)
+            Arith::AddPiece(group_sums[row], w, x_pieces + row * kRowPieces + part * 8 + quad);
+          pieces += kTileRows;
+        }
+      x_pieces += kHeight * kRowPieces;
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector) {
         VFloat scale = hn::Load(d, w_scales + vector * kLanes);
@@ -243,15 +252,17 @@ struct Kernel {
 #pragma GCC unroll 16
         for (int row = 0; row < kHeight; ++row) {
           VFloat value = hn::Mul(hn::ConvertTo(d, Finish<kBits>(group_sums[row][vector])), scale);
-          if (kMinimums) value = hn::MulAdd(hn::Set(d, static_cast<float>(x_sums[row])), minimum, value);
           float* total = totals + row * kTileRows + vector * kLanes;
-          hn::Store(hn::MulAdd(value, hn::Set(d, x_scales[row]), hn::Load(d, total)), d, total);
+          VFloat sum = hn::MulAdd(value, hn::Set(d, x_scales[row]), hn::Load(d, total));
+          if (kMinimums) sum = hn::MulAdd(minimum, hn::Set(d, x_offsets[row]), sum);
+          hn::Store(sum, d, total);
         }
       }
       w_scales += kTileRows;
       if (kMinimums) w_minimums += kTileRows;
       x_scales += kHeight;
       x_sums += kHeight;
+      x_offsets += kHeight;
     }
 
 #pragma GCC unroll 16
@@ -270,33 +281,32 @@ struct Kernel {
 };
 
 // Rounds x into the tiles that the micro-kernel walks.
-template <int kSteps>
-void RoundRows(const Product& product, int64_t groups, int32_t* x, float* scales, int32_t* sums) {
+template <int kBits>
+void RoundRows(const Product& product, int64_t groups, int32_t* x, float* scales, int32_t* sums,
+               float* offsets) {
+  using Arith = Arithmetic<kBits>;
+  constexpr int kRowPieces = Kernel<kBits>::kRowPieces;
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
   for_each_balanced(row_tiles, 8 * product.rows * groups * kGroup, [=](int64_t tile) {
     for (int64_t line = 0; line < kHeight; ++line) {
       const int64_t row = tile * kHeight + line;
       for (int64_t group = 0; group < groups; ++group) {
-        const int64_t at = (tile * groups + group) * kHeight;
+        const int64_t at = (tile * groups + group) * kHeight + line;
         HWY_ALIGN int8_t quants[kGroup] = {};
         RoundedGroup rounded{0.0f, 0};
         if (row < product.rows)
           rounded = RoundActivations(product.x + row * product.x_stride + group * kGroup, quants);
-        scales[at + line] = rounded.scale;
-        sums[at + line] = rounded.sum;
-        int32_t* to = x + at * kSteps + line;
-        for (int quad = 0; quad < 8; ++quad) {
-          uint32_t four = static_cast<uint32_t>(Quad(quants + quad * 4));
-          if (kSteps == 8) {
-            to[quad * kHeight] = static_cast<int32_t>(four);
-          } else {
-            auto pair = [](uint32_t low, uint32_t high) {
-              return static_cast<int32_t>(static_cast<uint16_t>(static_cast<int8_t>(low)) |
-                                          static_cast<uint32_t>(static_cast<int8_t>(high)) << 16);
-            };
-            to[2 * quad * kHeight] = pair(four, four >> 16);
-            to[(2 * quad + 1) * kHeight] = pair(four >> 8, four >> 24);
-          }
+        scales[at] = rounded.scale;
+        sums[at] = Arith::kStartsAtSum ? -128 * rounded.sum : 0;
+        offsets[at] = rounded.scale * static_cast<float>(rounded.sum);
+        int32_t* to = x + at * kRowPieces;
+        if constexpr (Arith::kParts == 1) {
+          std::memcpy(to, quants, kGroup);
+        } else {
+          const hn::CappedTag<int16_t, 16> d;
+          auto v = hn::Load(d, reinterpret_cast<const int16_t*>(quants));
+          hn::StoreU(LowBytes(d, v), d, reinterpret_cast<int16_t*>(to));
+          hn::StoreU(hn::ShiftRight<8>(v), d, reinterpret_cast<int16_t*>(to + 8));
         }
       }
     }
@@ -305,15 +315,16 @@ void RoundRows(const Product& product, int64_t groups, int32_t* x, float* scales
 
 template <int kBits>
 void Run(const Product& product, const QuantisedMatrix& weight) {
-  constexpr int kSteps = Kernel<kBits>::kSteps;
+  constexpr int kRowPieces = Kernel<kBits>::kRowPieces;
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
   const int64_t count = row_tiles * weight.groups() * kHeight;
   static thread_local Scratch scratch;
-  int32_t* x = scratch.get<int32_t>(count * (kSteps + 2));
-  float* scales = reinterpret_cast<float*>(x + count * kSteps);
+  int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 3));
+  float* scales = reinterpret_cast<float*>(x + count * kRowPieces);
   int32_t* sums = reinterpret_cast<int32_t*>(scales + count);
-  RoundRows<kSteps>(product, weight.groups(), x, scales, sums);
-  multiply_blocked(Kernel<kBits>{weight, x, scales, sums}, product, weight.out, weight.row_scales);
+  float* offsets = reinterpret_cast<float*>(sums + count);
+  RoundRows<kBits>(product, weight.groups(), x, scales, sums, offsets);
+  multiply_blocked(Kernel<kBits>{weight, x, scales, sums, offsets}, product, weight.out, weight.row_scales);
 }
 
 void ManyRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
@@ -327,7 +338,7 @@ void ManyRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
 }  // namespace HWY_NAMESPACE
 }  // namespace vlm::kernels
 HWY_AFTER_NAMESPACE();
-#undef VLM_ADD_STEP
+#undef VLM_ADD_PIECE
 
 #if HWY_ONCE
 namespace vlm::kernels {

@@ -54,4 +54,22 @@ void for_each_balanced(int64_t count, int64_t operations, const Body& body) {
   });
 }
 
+// The same for work that reads one stretch of memory from end to end: a thread takes runs of neighbouring
+// indices, so that it reads on where it was; half of its share of what is left, so that all end together.
+template <typename Body>
+void for_each_in_runs(int64_t count, int64_t operations, const Body& body) {
+  constexpr int64_t kOperationsForAThread = 1 << 18;
+  const int64_t threads = std::min({int64_t{num_threads()}, count, operations / kOperationsForAThread + 1});
+  std::atomic<int64_t> next{0};
+  parallel_for(0, threads, 1, [&](int64_t first, int64_t last) {
+    for (int64_t worker = first; worker < last; ++worker)
+      for (int64_t from = next; from < count;) {
+        const int64_t to = from + std::max<int64_t>((count - from) / (2 * threads), 1);
+        if (!next.compare_exchange_weak(from, to)) continue;
+        for (int64_t idx = from; idx < to; ++idx) body(idx);
+        from = next;
+      }
+  });
+}
+
 }  // namespace vlm::kernels
