@@ -82,6 +82,7 @@ Model Model::load(const std::string& name, const LoadOptions& options) {
   return enter([&] {
     vlm::LoadOptions engine_options;
     engine_options.precision = precision_or_auto(options.precision);
+    engine_options.kv_precision = kv_precision_or_auto(options.kv_precision);
     engine_options.revision = options.revision;
     engine_options.system = options.system;
     engine_options.lenient = options.lenient;

@@ -77,25 +77,18 @@ class Blip2Matcher final : public Model, public PairScorer, public PairTrainable
   }
   Tensor itm_logits(const Tensor& pixels_I3HW, const Tensor& ids_BT) const override {
     Tensor states_ISV = vision_.last_hidden_state(pixels_I3HW);
-    if (states_ISV.size(0) != 1 && states_ISV.size(0) != ids_BT.size(0))
-      fail(ErrorKind::bad_request, "give one picture, or as many as texts", "{} pictures against {} texts",
-           states_ISV.size(0), ids_BT.size(0));
+    check_pairs(states_ISV.size(0), ids_BT.size(0));
     return match(states_ISV.expand({ids_BT.size(0), -1, -1}), ids_BT);
   }
 
   PairLosses pair_losses(const Tensor& pixels_B3HW, const Tensor& ids_BT) const override {
-    int64_t batch = ids_BT.size(0);
     Tensor states_BSV = vision_.last_hidden_state(pixels_B3HW);
     Tensor logits_BB = logits_per_image(image_vectors(states_BSV), embed_texts(ids_BT));
     PairLosses losses;
     losses.parts["itc"] = contrastive_loss(logits_BB);
-
-    Tensor wrong_image = wrong_partners((logits_BB / temperature_).t());
-    Tensor wrong_text = wrong_partners(logits_BB / temperature_);
-    Tensor texts = at::cat({ids_BT, ids_BT, ids_BT.index_select(0, wrong_text)});
-    Tensor states = at::cat({states_BSV, states_BSV.index_select(0, wrong_image), states_BSV});
-    Tensor labels = at::cat({at::ones({batch}, at::kLong), at::zeros({2 * batch}, at::kLong)});
-    losses.parts["itm"] = at::cross_entropy_loss(match(states, texts), labels);
+    losses.parts["itm"] =
+        matching_loss(logits_BB / temperature_, states_BSV, ids_BT,
+                      [&](const Tensor& states, const Tensor& texts) { return match(states, texts); });
     losses.loss = losses.parts["itc"] + losses.parts["itm"];
     if (head_.defined()) {
       losses.parts["lm"] = caption_loss(states_BSV, ids_BT);

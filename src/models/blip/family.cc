@@ -10,6 +10,20 @@
 
 namespace vlm::blip {
 
+namespace {
+
+// For every row: the index of another partner, drawn.
+Tensor wrong_partners(const Tensor& similarity_BB) {
+  constexpr double kFloor = 1e-4;  // the least probability of any other partner, before normalisation
+  Tensor fixed = similarity_BB.detach().to(at::kFloat).contiguous();
+  Tensor weights_BB = at::softmax(fixed, 1) + kFloor;
+  weights_BB.fill_diagonal_(0);
+  at::Generator generator = at::detail::createCPUGenerator(hash_tensor(fixed).low);
+  return at::multinomial(weights_BB, 1, /*replacement=*/false, generator).squeeze(1);
+}
+
+}  // namespace
+
 std::string words_of(const Request& request) {
   if (request.messages.empty()) return request.prompt;
   std::string words;
@@ -48,13 +62,20 @@ std::optional<ImageProcessor> processor_of(const Checkpoint& checkpoint) {
   return ImageProcessor::from(checkpoint.preprocessor);
 }
 
-Tensor wrong_partners(const Tensor& similarity_BB) {
-  constexpr double kFloor = 1e-4;  // the least probability of any other partner, before normalisation
-  Tensor fixed = similarity_BB.detach().to(at::kFloat).contiguous();
-  Tensor weights_BB = at::softmax(fixed, 1) + kFloor;
-  weights_BB.fill_diagonal_(0);
-  at::Generator generator = at::detail::createCPUGenerator(hash_tensor(fixed).low);
-  return at::multinomial(weights_BB, 1, /*replacement=*/false, generator).squeeze(1);
+void check_pairs(int64_t num_images, int64_t num_texts) {
+  if (num_images != 1 && num_images != num_texts)
+    fail(ErrorKind::bad_request, "give one picture, or as many as texts", "{} pictures against {} texts",
+         num_images, num_texts);
+}
+
+Tensor matching_loss(const Tensor& similarity_BB, const Tensor& states_BSV, const Tensor& ids_BT,
+                     const Match& match) {
+  int64_t batch = ids_BT.size(0);
+  Tensor wrong_image = wrong_partners(similarity_BB.t()), wrong_text = wrong_partners(similarity_BB);
+  Tensor texts = at::cat({ids_BT, ids_BT, ids_BT.index_select(0, wrong_text)});
+  Tensor states = at::cat({states_BSV, states_BSV.index_select(0, wrong_image), states_BSV});
+  Tensor labels = at::cat({at::ones({batch}, at::kLong), at::zeros({2 * batch}, at::kLong)});
+  return at::cross_entropy_loss(match(states, texts), labels);
 }
 
 TextIds TextIds::from(const Json& json) {

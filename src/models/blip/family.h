@@ -2,6 +2,7 @@
 // pairs.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "parts/encoders/bert.h"
@@ -25,9 +26,15 @@ MediaInput prepare_picture(const Request& request, const std::optional<ImageProc
 MediaInput prepare_picture(const Image& image, const std::optional<ImageProcessor>& processor, int64_t rows);
 std::optional<ImageProcessor> processor_of(const Checkpoint& checkpoint);
 
-// For every row of similarities [B, B], partners on the diagonal: the index of another one, drawn with
-// probabilities that grow with similarity. The draw depends on the similarities alone.
-Tensor wrong_partners(const Tensor& similarity_BB);
+// The logits [3B, 2] that `match` gives for states of pictures and ids of texts, one to one.
+using Match = std::function<Tensor(const Tensor& states_NSV, const Tensor& ids_NT)>;
+// BLIP's ITM: every pair of the batch, its text with another picture, and its picture with another text. The
+// others are drawn for each row of similarities [B, B] (pictures by texts, partners on the diagonal) with
+// probabilities that grow with similarity; the draw depends on the similarities alone.
+Tensor matching_loss(const Tensor& similarity_BB, const Tensor& states_BSV, const Tensor& ids_BT,
+                     const Match& match);
+// Throws bad_request unless there is one picture for all texts, or one for each.
+void check_pairs(int64_t num_images, int64_t num_texts);
 
 // The three systems of blip.cc, one for each architecture.
 std::unique_ptr<Model> make_captioner(const Checkpoint& checkpoint, const Weights& w);

@@ -65,7 +65,6 @@ class Matcher final : public Model, public PairScorer, public PairTrainable {
   }
 
   PairLosses pair_losses(const Tensor& pixels_B3HW, const Tensor& ids_BT) const override {
-    int64_t batch = ids_BT.size(0);
     Tensor states_BSV = vision_.last_hidden_state(pixels_B3HW);
     Tensor logits_BB = logits_per_image(image_vectors(states_BSV), embed_texts(ids_BT));
     PairLosses losses;
@@ -73,22 +72,14 @@ class Matcher final : public Model, public PairScorer, public PairTrainable {
 
     Tensor marked_BT = ids_BT.clone();
     marked_BT.select(1, 0).fill_(ids_.match);
-    Tensor wrong_image = wrong_partners((logits_BB / temperature_).t());
-    Tensor wrong_text = wrong_partners(logits_BB / temperature_);
-    Tensor texts = at::cat({marked_BT, marked_BT, marked_BT.index_select(0, wrong_text)});
-    Tensor states = at::cat({states_BSV, states_BSV.index_select(0, wrong_image), states_BSV});
-    Tensor labels = at::cat({at::ones({batch}, at::kLong), at::zeros({2 * batch}, at::kLong)});
-    losses.parts["itm"] = at::cross_entropy_loss(itm_head_(read(texts, states)), labels);
+    losses.parts["itm"] = matching_loss(
+        logits_BB / temperature_, states_BSV, marked_BT,
+        [&](const Tensor& states, const Tensor& texts) { return itm_head_(read(texts, states)); });
     losses.loss = losses.parts["itc"] + losses.parts["itm"];
     return losses;
   }
 
  private:
-  static void check_pairs(int64_t num_images, int64_t num_texts) {
-    if (num_images != 1 && num_images != num_texts)
-      fail(ErrorKind::bad_request, "give one picture, or as many as texts", "{} pictures against {} texts",
-           num_images, num_texts);
-  }
   Tensor image_vectors(const Tensor& states_ISV) const {
     return unit_rows(vision_proj_(states_ISV.select(1, 0)));
   }
