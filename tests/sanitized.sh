@@ -3,7 +3,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build-asan}
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Dev -DVLM_SANITIZE=address,undefined > /dev/null || exit 1
+cmake --preset sanitized -B "$build" > /dev/null || exit 1
 # The libraries we stand on keep memory until the process ends; leaks are hunted in the fuzz targets instead.
 export ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0
 exec tests/run.sh "$build"

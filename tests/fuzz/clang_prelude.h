@@ -20,6 +20,12 @@
 #define __fill_a1 __fill_a1_bits  // declared constexpr elsewhere
 #include <bits/stl_bvector.h>
 #undef __fill_a1
+// What the linker looks for where a call was not inlined, under the name of what was declared.
+__attribute__((used, weak)) void fill_bits(std::_Bit_iterator first, std::_Bit_iterator last, const bool& value)
+    __asm__("_ZSt9__fill_a1St13_Bit_iteratorS_RKb");
+void fill_bits(std::_Bit_iterator first, std::_Bit_iterator last, const bool& value) {
+  std::__fill_a1_bits(first, last, value);
+}
 #include <bits/vector.tcc>
 #undef _GLIBCXX20_CONSTEXPR
 #define _GLIBCXX20_CONSTEXPR constexpr
