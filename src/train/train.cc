@@ -372,7 +372,7 @@ TrainResult Trainer::run() {
 
 TrainResult run_recipe(const Recipe& recipe, const TrainOptions& options) {
   // Moments of features that no example uses become denormal numbers, which are slow on x86.
-  parallel_for(0, num_threads(), 1, [](int64_t, int64_t) { at::globalContext().setFlushDenormal(true); });
+  on_every_thread([] { at::globalContext().setFlushDenormal(true); });
   return Trainer(recipe, options).run();
 }
 

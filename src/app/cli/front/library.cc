@@ -2,17 +2,31 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/error.h"
 
 namespace vlm::cli {
 
+namespace {
+
+// libgomp's threads, which LibTorch and OpenBLAS use, spin for milliseconds after every loop unless they are
+// told otherwise when it is loaded: on the processors of the engine's own threads and of every other program.
+// About 20 microseconds reach from one of LibTorch's loops to the next.
+void keep_openmp_from_spinning() {
+  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
+  ::setenv("GOMP_SPINCOUNT", "2000", 0);
+}
+
+}  // namespace
+
 int run_in_library(const Options& options) {
   namespace fs = std::filesystem;
   fs::path folder = options.program_folder;
   std::string reason;
   void* library = nullptr;
+  keep_openmp_from_spinning();
   for (const fs::path& place :
        {folder / ".." / "lib" / VLM_LIBRARY_NAME, folder / ".." / VLM_LIBRARY_FOLDER / VLM_LIBRARY_NAME,
         fs::path(VLM_LIBRARY_NAME)}) {
