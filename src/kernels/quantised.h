@@ -17,6 +17,9 @@ namespace vlm::kernels {
 
 constexpr int64_t kGroup = 32;
 constexpr int64_t kTileRows = 16;
+// Of blocks kept in files (weights/packed_file.h): raise it with every change of what the bytes of a matrix
+// are, be it the layout above or how weights are rounded.
+constexpr int64_t kLayoutVersion = 2;
 
 // The caller owns the memory: `blocks` has blocks_bytes() and is 32-byte aligned, `row_scales` has
 // padded_out() values.
@@ -42,8 +45,10 @@ struct QuantisedMatrix {
 enum class Float { f32, bf16, f16 };
 
 // Rounds weights [out, in] (rows `row_stride` elements apart) into `to`: 8 bits symmetric, 4 bits with
-// minimums.
-void quantise(const void* weights, Float type, int64_t row_stride, const QuantisedMatrix& to);
+// minimums, those that leave the smallest sum of squared errors among a few. With `importance` [in] (the mean
+// square of each input, say; not negative) each error counts so much, and more candidates are tried.
+void quantise(const void* weights, Float type, int64_t row_stride, const QuantisedMatrix& to,
+              const float* importance = nullptr);
 
 // A file's own groups: int8 [out, in] or two 4-bit values a byte, first in the low half, [out, in / 2];
 // scales and minimums [out, groups_per_row], where a row's groups are a multiple of 32 long. minimums may be
