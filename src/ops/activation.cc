@@ -2,6 +2,7 @@
 
 #include "kernels/elementwise.h"
 #include "ops/choose.h"
+#include "tensor/tally.h"
 
 namespace vlm {
 
@@ -89,12 +90,14 @@ Tensor apply(const Tensor& x, const Tensor& factor, Act act) {
 }  // namespace
 
 Tensor activate(const Tensor& x, Act act) {
+  tally::Span span("activations");
   if (act == Act::identity || !use_kernel({x}) || x.dim() == 0 || x.numel() == 0 || !has_rows(x))
     return activate_plain(x, act);
   return apply(x, Tensor(), act);
 }
 
 Tensor gated(const Tensor& gate, const Tensor& up, Act act) {
+  tally::Span span("activations");
   if (!use_kernel({gate, up}) || gate.dim() == 0 || gate.numel() == 0 || gate.sizes() != up.sizes() ||
       !has_rows(gate) || !has_rows(up))
     return activate_plain(gate, act) * up;

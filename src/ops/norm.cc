@@ -2,6 +2,7 @@
 
 #include "kernels/norm.h"
 #include "ops/choose.h"
+#include "tensor/tally.h"
 
 namespace vlm::ops {
 
@@ -26,6 +27,7 @@ const float* data_or_null(const Tensor& tensor) {
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  tally::Span span("norms");
   int64_t width = x.size(-1);
   if (!use_kernel({x, weight, bias}) || !x.is_contiguous() || !is_row_of(weight, width) ||
       !is_row_of(bias, width) || width == 0)
@@ -37,6 +39,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  tally::Span span("norms");
   int64_t width = x.size(-1);
   // Heads of a projection are normalised where they lie: rows may have gaps, but equal ones.
   bool has_even_rows = x.is_contiguous() || (x.dim() == 2 && x.stride(1) == 1);

@@ -2,6 +2,7 @@
 
 #include "kernels/rope.h"
 #include "ops/choose.h"
+#include "tensor/tally.h"
 
 namespace vlm::ops {
 
@@ -22,6 +23,7 @@ Tensor rope_plain(const Tensor& x_TAE, const Tensor& cos_TR, const Tensor& sin_T
 }  // namespace
 
 Tensor rope(const Tensor& x_TAE, const Tensor& cos_TR, const Tensor& sin_TR) {
+  tally::Span span("rope");
   VLM_SHAPE(sin_TR, x_TAE.size(0), cos_TR.size(1));
   VLM_SHAPE(cos_TR, x_TAE.size(0), sin_TR.size(1));
   VLM_CHECK(cos_TR.size(1) * 2 <= x_TAE.size(2), "{} angles for heads of {}", cos_TR.size(1), x_TAE.size(2));
