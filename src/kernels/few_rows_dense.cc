@@ -18,32 +18,40 @@ namespace {
 
 using DFloat = hn::CappedTag<float, 16>;
 
-// kOutputs neighbouring outputs of kRows rows: at most 8 sums, enough to hide the latency of an FMA (4
-// cycles, 2 a cycle) and few enough for 16 registers.
-template <typename T, int kRows, int kOutputs>
+// kOutputs neighbouring outputs of kRows rows, kSums sums for each: enough to hide the latency of an FMA
+// (4 cycles, 2 a cycle on AVX2), and few enough for the registers.
+template <typename T, int kRows, int kOutputs, int kSums>
 void Outputs(const Product& product, const DenseMatrix& weight, int64_t output, int64_t first_row) {
   const DFloat d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const T* w = static_cast<const T*>(weight.data) + output * weight.stride;
   const float* x = product.x + first_row * product.x_stride;
-  hn::Vec<DFloat> sums[kRows][kOutputs];
-  for (int row = 0; row < kRows; ++row)
-    for (int idx = 0; idx < kOutputs; ++idx) sums[row][idx] = hn::Zero(d);
-  int64_t k = 0;
-  for (; k + lanes <= weight.in; k += lanes) {
+  hn::Vec<DFloat> sums[kSums][kRows][kOutputs];
+  for (int part = 0; part < kSums; ++part)
+    for (int row = 0; row < kRows; ++row)
+      for (int idx = 0; idx < kOutputs; ++idx) sums[part][row][idx] = hn::Zero(d);
+  auto add = [&](int64_t at, hn::Vec<DFloat>(&to)[kRows][kOutputs]) HWY_ATTR {
     hn::Vec<DFloat> values[kRows];
 #pragma GCC unroll 4
-    for (int row = 0; row < kRows; ++row) values[row] = hn::LoadU(d, x + row * product.x_stride + k);
+    for (int row = 0; row < kRows; ++row) values[row] = hn::LoadU(d, x + row * product.x_stride + at);
 #pragma GCC unroll 4
     for (int idx = 0; idx < kOutputs; ++idx) {
-      auto v = LoadFloats(d, w + idx * weight.stride + k);
+      auto v = LoadFloats(d, w + idx * weight.stride + at);
 #pragma GCC unroll 4
-      for (int row = 0; row < kRows; ++row) sums[row][idx] = hn::MulAdd(v, values[row], sums[row][idx]);
+      for (int row = 0; row < kRows; ++row) to[row][idx] = hn::MulAdd(v, values[row], to[row][idx]);
     }
+  };
+  int64_t k = 0;
+  for (; k + kSums * lanes <= weight.in; k += kSums * lanes) {
+#pragma GCC unroll 4
+    for (int part = 0; part < kSums; ++part) add(k + part * lanes, sums[part]);
   }
+  for (; k + lanes <= weight.in; k += lanes) add(k, sums[0]);
   for (int row = 0; row < kRows; ++row)
     for (int idx = 0; idx < kOutputs; ++idx) {
-      float sum = hn::GetLane(hn::SumOfLanes(d, sums[row][idx]));
+      for (int part = 1; part < kSums; ++part)
+        sums[0][row][idx] = hn::Add(sums[0][row][idx], sums[part][row][idx]);
+      float sum = hn::GetLane(hn::SumOfLanes(d, sums[0][row][idx]));
       const hn::CappedTag<float, 1> d1;
       for (int64_t at = k; at < weight.in; ++at)
         sum += x[row * product.x_stride + at] * hn::GetLane(LoadFloats(d1, w + idx * weight.stride + at));
@@ -52,12 +60,15 @@ void Outputs(const Product& product, const DenseMatrix& weight, int64_t output, 
     }
 }
 
+// One row reads W as one stretch of memory, as a plain sum over it would. More rows take several outputs at
+// once, so that x is read from the second-level cache less often.
 template <typename T, int kRows>
 void Range(const Product& product, const DenseMatrix& weight, int64_t first, int64_t last, int64_t row) {
-  constexpr int kOutputs = kRows == 1 ? 4 : 2;
+  constexpr int kOutputs = kRows == 1 ? 1 : HWY_LANES(float) >= 16 ? 4 : 2;
+  constexpr int kSums = kRows == 1 ? 4 : 1;
   for (; first + kOutputs <= last; first += kOutputs)
-    Outputs<T, kRows, kOutputs>(product, weight, first, row);
-  for (; first < last; ++first) Outputs<T, kRows, 1>(product, weight, first, row);
+    Outputs<T, kRows, kOutputs, kSums>(product, weight, first, row);
+  for (; first < last; ++first) Outputs<T, kRows, 1, kSums>(product, weight, first, row);
 }
 
 template <typename T>

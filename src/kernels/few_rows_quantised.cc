@@ -29,11 +29,11 @@ constexpr int kVectors = static_cast<int>(kTileRows) / kLanes;  // in one column
 
 // Rounded activations of the few rows.
 struct Activations {
-  const int8_t* quants;  // [rows, in]
-  const float* scales;   // [rows, groups]
-  const int32_t* sums;   // [rows, groups]
-  int64_t in;
-  int64_t groups() const { return in / kGroup; }
+  const int8_t* quants;  // [groups, rows, 32]
+  const float* scales;   // [groups, rows]
+  const int32_t* sums;   // [groups, rows], of the quants
+  const float* offsets;  // [groups, rows], scale times sum: what a minimum is multiplied by
+  int64_t rows;
 };
 
 #if HWY_TARGET == HWY_AVX3_DL
@@ -52,29 +52,33 @@ HWY_INLINE void AddQuad(VInt& sum, __m512i w, const int8_t* x) {
       : [w] "v"(w), [x] "m"(*reinterpret_cast<const int32_t*>(x)));
 }
 
+// Two sums for each row, of every other quad: with one, each product would wait for the one before.
 template <int kBits, int kRows>
-HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, int64_t x_stride,
-                         VInt (&sums)[kRows][kVectors]) {
-  if constexpr (kBits == 8) {
+HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
+  VInt others[kRows];
 #pragma GCC unroll 8
-    for (int quad = 0; quad < 8; ++quad) {
-      __m512i w = _mm512_xor_si512(_mm512_loadu_si512(quants + quad * 64), _mm512_set1_epi8(-128));
-#pragma GCC unroll 8
-      for (int row = 0; row < kRows; ++row) AddQuad(sums[row][0], w, x + row * x_stride + quad * 4);
-    }
-  } else {
+  for (int row = 0; row < kRows; ++row) others[row] = hn::Zero(DInt());
 #pragma GCC unroll 4
-    for (int pair = 0; pair < 4; ++pair) {
+  for (int pair = 0; pair < 4; ++pair) {
+    __m512i even, odd;  // the odd quads of 4 bits stay in the high halves: 16 times what they are
+    if constexpr (kBits == 8) {
+      even = _mm512_xor_si512(_mm512_loadu_si512(quants + pair * 128), _mm512_set1_epi8(-128));
+      odd = _mm512_xor_si512(_mm512_loadu_si512(quants + pair * 128 + 64), _mm512_set1_epi8(-128));
+    } else {
       __m512i both = _mm512_loadu_si512(quants + pair * 64);
-      __m512i low = _mm512_and_si512(both, _mm512_set1_epi8(15));
-      __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), _mm512_set1_epi8(15));
+      asm("" : "+v"(both));  // loaded once, not once for each half
+      even = _mm512_and_si512(both, _mm512_set1_epi8(15));
+      odd = _mm512_and_si512(both, _mm512_set1_epi8(-16));
+    }
 #pragma GCC unroll 8
-      for (int row = 0; row < kRows; ++row) {
-        AddQuad(sums[row][0], low, x + row * x_stride + pair * 8);
-        AddQuad(sums[row][0], high, x + row * x_stride + pair * 8 + 4);
-      }
+    for (int row = 0; row < kRows; ++row) {
+      AddQuad(sums[row][0], even, x + row * kGroup + pair * 8);
+      AddQuad(others[row], odd, x + row * kGroup + pair * 8 + 4);
     }
   }
+#pragma GCC unroll 8
+  for (int row = 0; row < kRows; ++row)
+    sums[row][0] = hn::Add(sums[row][0], kBits == 8 ? others[row] : hn::ShiftRight<4>(others[row]));
 }
 
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
@@ -86,49 +90,69 @@ HWY_INLINE VInt StartValue(int32_t /*sum*/) {
 
 // vpmaddubsw adds two products in 16 bits. 8 bits: |w| x (x with the sign of w) is at most 2 * 128 * 127 =
 // 32512. 4 bits: 16 products of at most 15 * 127 make 30480, so a whole group adds up in 16 bits.
+// In assembler because GCC 12 keeps neither the sums in registers nor the broadcast for both vectors.
+template <int kBits>
+HWY_INLINE void AddQuad(VInt (&sums)[kVectors], __m256i w0, __m256i w1, __m256i magnitude0,
+                        __m256i magnitude1, const int8_t* x) {
+  __m256i four, product;
+  const int32_t* quad = reinterpret_cast<const int32_t*>(x);
+  if constexpr (kBits == 8) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    asm("vpbroadcastd %[x], %[four]\n\t"
+        "vpsignb %[w0], %[four], %[product]\n\t"
+        "vpsignb %[w1], %[four], %[four]\n\t"
+        "vpmaddubsw %[product], %[magnitude0], %[product]\n\t"
+        "vpmaddubsw %[four], %[magnitude1], %[four]\n\t"
+        "vpmaddwd %[product], %[ones], %[product]\n\t"
+        "vpmaddwd %[four], %[ones], %[four]\n\t"
+        "vpaddd %[product], %[sum0], %[sum0]\n\t"
+        "vpaddd %[four], %[sum1], %[sum1]"
+        : [sum0] "+x"(sums[0].raw), [sum1] "+x"(sums[1].raw), [four] "=&x"(four), [product] "=&x"(product)
+        : [w0] "x"(w0), [w1] "x"(w1), [magnitude0] "x"(magnitude0), [magnitude1] "x"(magnitude1),
+          [ones] "x"(ones), [x] "m"(*quad));
+  } else {
+    asm("vpbroadcastd %[x], %[four]\n\t"
+        "vpmaddubsw %[four], %[w0], %[product]\n\t"
+        "vpmaddubsw %[four], %[w1], %[four]\n\t"
+        "vpaddw %[product], %[sum0], %[sum0]\n\t"
+        "vpaddw %[four], %[sum1], %[sum1]"
+        : [sum0] "+x"(sums[0].raw), [sum1] "+x"(sums[1].raw), [four] "=&x"(four), [product] "=&x"(product)
+        : [w0] "x"(w0), [w1] "x"(w1), [x] "m"(*quad));
+  }
+}
+
 template <int kBits, int kRows>
-HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, int64_t x_stride,
-                         VInt (&sums)[kRows][kVectors]) {
-  const __m256i ones = _mm256_set1_epi16(1);
+HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
   const __m256i* from = reinterpret_cast<const __m256i*>(quants);
   if constexpr (kBits == 8) {
-#pragma GCC unroll 2
-    for (int quad = 0; quad < 8; ++quad) {
-#pragma GCC unroll 2
-      for (int vector = 0; vector < 2; ++vector) {
-        __m256i w = _mm256_load_si256(from + quad * 2 + vector);
-        __m256i magnitude = _mm256_abs_epi8(w);
 #pragma GCC unroll 8
-        for (int row = 0; row < kRows; ++row) {
-          __m256i four = _mm256_set1_epi32(Quad(x + row * x_stride + quad * 4));
-          __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, w));
-          VInt& sum = sums[row][vector];
-          sum.raw = _mm256_add_epi32(sum.raw, _mm256_madd_epi16(pairs, ones));
-        }
-      }
+    for (int quad = 0; quad < 8; ++quad) {
+      __m256i w0 = _mm256_loadu_si256(from + quad * 2), w1 = _mm256_loadu_si256(from + quad * 2 + 1);
+      __m256i magnitude0 = _mm256_abs_epi8(w0), magnitude1 = _mm256_abs_epi8(w1);
+#pragma GCC unroll 8
+      for (int row = 0; row < kRows; ++row)
+        AddQuad<8>(sums[row], w0, w1, magnitude0, magnitude1, x + row * kGroup + quad * 4);
     }
   } else {
     const __m256i mask = _mm256_set1_epi8(15);
-    __m256i pairs[kRows][2];
 #pragma GCC unroll 4
     for (int pair = 0; pair < 4; ++pair) {
-#pragma GCC unroll 2
-      for (int vector = 0; vector < 2; ++vector) {
-        __m256i both = _mm256_load_si256(from + pair * 2 + vector);
-        __m256i low = _mm256_and_si256(both, mask);
-        __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
+      __m256i both0 = _mm256_loadu_si256(from + pair * 2), both1 = _mm256_loadu_si256(from + pair * 2 + 1);
+      __m256i w0 = _mm256_and_si256(both0, mask), w1 = _mm256_and_si256(both1, mask);
 #pragma GCC unroll 8
-        for (int row = 0; row < kRows; ++row) {
-          const int8_t* at = x + row * x_stride + pair * 8;
-          __m256i sum = _mm256_add_epi16(_mm256_maddubs_epi16(low, _mm256_set1_epi32(Quad(at))),
-                                         _mm256_maddubs_epi16(high, _mm256_set1_epi32(Quad(at + 4))));
-          pairs[row][vector] = pair == 0 ? sum : _mm256_add_epi16(pairs[row][vector], sum);
-        }
-      }
+      for (int row = 0; row < kRows; ++row)
+        AddQuad<4>(sums[row], w0, w1, w0, w1, x + row * kGroup + pair * 8);
+      w0 = _mm256_and_si256(_mm256_srli_epi16(both0, 4), mask);
+      w1 = _mm256_and_si256(_mm256_srli_epi16(both1, 4), mask);
+#pragma GCC unroll 8
+      for (int row = 0; row < kRows; ++row)
+        AddQuad<4>(sums[row], w0, w1, w0, w1, x + row * kGroup + pair * 8 + 4);
     }
+#pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row)
+#pragma GCC unroll 2
       for (int vector = 0; vector < 2; ++vector)
-        sums[row][vector].raw = _mm256_madd_epi16(pairs[row][vector], ones);
+        sums[row][vector].raw = _mm256_madd_epi16(sums[row][vector].raw, _mm256_set1_epi16(1));
   }
 }
 
@@ -140,14 +164,13 @@ HWY_INLINE VInt StartValue(int32_t /*sum*/) {
 }
 
 template <int kBits, int kRows>
-HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, int64_t x_stride,
-                         VInt (&sums)[kRows][kVectors]) {
+HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
   int32_t totals[kRows][kTileRows] = {};
   for (int64_t k = 0; k < kGroup; ++k)
     for (int64_t col = 0; col < kTileRows; ++col) {
       int32_t w = kBits == 8 ? static_cast<int8_t>(quants[(k / 4 * kTileRows + col) * 4 + k % 4])
                              : quants[(k / 8 * kTileRows + col) * 4 + k % 4] >> (k % 8 / 4 * 4) & 15;
-      for (int row = 0; row < kRows; ++row) totals[row][col] += w * x[row * x_stride + k];
+      for (int row = 0; row < kRows; ++row) totals[row][col] += w * x[row * kGroup + k];
     }
   for (int row = 0; row < kRows; ++row)
     for (int vector = 0; vector < kVectors; ++vector)
@@ -161,31 +184,36 @@ HWY_INLINE VFloat LoadHalf(const uint8_t* from) {
                                            reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
-// How far ahead of its use memory is asked for: some 200 ns at 10 GB/s.
-constexpr int64_t kAhead = 2048;
+// With one row the hardware's prefetchers keep the stream of weights flowing; software's only cost time. With
+// more, arithmetic takes as long as reading, and the two overlap only when weights are asked for this far
+// ahead, into the second-level cache: the first is full of x.
+constexpr int64_t kAhead = 8192;
 
 // 16 outputs of kRows rows.
 template <int kBits, bool kMinimums, int kRows>
-void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, const float* bias, float* y,
-          int64_t y_stride) {
+void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int64_t first_row,
+          const Product& product) {
   const DFloat d;
   VFloat totals[kRows][kVectors];
   for (int row = 0; row < kRows; ++row)
     for (int vector = 0; vector < kVectors; ++vector) totals[row][vector] = hn::Zero(d);
 
   const uint8_t* block = weight.block(tile, 0);
-  const int64_t groups = x.groups(), block_bytes = weight.block_bytes();
+  const int64_t groups = weight.groups();
   constexpr int64_t kQuantBytes = kGroup * kTileRows * kBits / 8;
-  for (int64_t group = 0; group < groups; ++group, block += block_bytes) {
-    // The hardware's prefetchers stop at the end of a page.
-    for (int64_t byte = 0; byte < block_bytes; byte += 64) __builtin_prefetch(block + kAhead + byte);
+  constexpr int64_t kBlockBytes = kQuantBytes + kTileRows * 2 * (kMinimums ? 2 : 1);
+  for (int64_t group = 0, at = first_row; group < groups; ++group, block += kBlockBytes, at += x.rows) {
+    if (kRows > 1) {
+#pragma GCC unroll 16
+      for (int64_t byte = 0; byte < kBlockBytes; byte += 64) __builtin_prefetch(block + kAhead + byte, 0, 2);
+    }
     VInt sums[kRows][kVectors];
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row)
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector)
-        sums[row][vector] = StartValue<kBits>(x.sums[row * groups + group]);
-    AddGroup<kBits, kRows>(block, x.quants + group * kGroup, x.in, sums);
+        sums[row][vector] = StartValue<kBits>(x.sums[at + row]);
+    AddGroup<kBits, kRows>(block, x.quants + at * kGroup, sums);
 #pragma GCC unroll 16
     for (int vector = 0; vector < kVectors; ++vector) {
       VFloat scale = LoadHalf(block + kQuantBytes + vector * kLanes * 2);
@@ -194,71 +222,59 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, con
 #pragma GCC unroll 8
       for (int row = 0; row < kRows; ++row) {
         VFloat value = hn::Mul(hn::ConvertTo(d, sums[row][vector]), scale);
-        if (kMinimums)
-          value = hn::MulAdd(hn::Set(d, static_cast<float>(x.sums[row * groups + group])), minimum, value);
-        totals[row][vector] =
-            hn::MulAdd(value, hn::Set(d, x.scales[row * groups + group]), totals[row][vector]);
+        VFloat total = hn::MulAdd(value, hn::Set(d, x.scales[at + row]), totals[row][vector]);
+        if (kMinimums) total = hn::MulAdd(minimum, hn::Set(d, x.offsets[at + row]), total);
+        totals[row][vector] = total;
       }
     }
   }
 
-  int64_t first = tile * kTileRows, valid = HWY_MIN(kTileRows, weight.out - first);
+  const int64_t first = tile * kTileRows, valid = HWY_MIN(kTileRows, weight.out - first);
   for (int row = 0; row < kRows; ++row) {
     HWY_ALIGN float values[kTileRows];
     for (int vector = 0; vector < kVectors; ++vector)
       hn::StoreU(totals[row][vector], d, values + vector * kLanes);
+    float* y = product.y + (first_row + row) * product.y_stride + first;
+    const float* bias = product.bias ? product.bias + first : nullptr;
     for (int64_t col = 0; col < valid; ++col)
-      y[row * y_stride + first + col] =
-          values[col] * weight.row_scales[first + col] + (bias ? bias[first + col] : 0.0f);
+      y[col] = values[col] * weight.row_scales[first + col] + (bias ? bias[col] : 0.0f);
   }
 }
 
-template <int kBits, bool kMinimums>
-void Rows(const QuantisedMatrix& weight, int64_t tile, Activations x, int64_t rows, const Product& product) {
-  float* y = product.y;
-  // Four rows at a time: their sums fill the 16 registers of AVX2. A tile stays in the second-level cache for
-  // the next four.
-  while (rows > 0) {
-    int64_t now = HWY_MIN(rows, 4);
-    switch (now) {
-      case 1:
-        Tile<kBits, kMinimums, 1>(weight, tile, x, product.bias, y, product.y_stride);
-        break;
-      case 2:
-        Tile<kBits, kMinimums, 2>(weight, tile, x, product.bias, y, product.y_stride);
-        break;
-      case 3:
-        Tile<kBits, kMinimums, 3>(weight, tile, x, product.bias, y, product.y_stride);
-        break;
-      default:
-        Tile<kBits, kMinimums, 4>(weight, tile, x, product.bias, y, product.y_stride);
-    }
-    rows -= now;
-    y += now * product.y_stride;
-    x.quants += now * x.in;
-    x.scales += now * x.groups();
-    x.sums += now * x.groups();
-  }
+// So many rows at a time that their sums fit the registers: 4 of AVX2's 16, 8 of AVX-512's 32. A tile stays
+// in the second-level cache for the next.
+constexpr int kRowsAtOnce = HWY_TARGET == HWY_AVX3_DL ? 8 : 4;
+
+template <int kBits, bool kMinimums, int kRows = kRowsAtOnce>
+void Rows(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int64_t row,
+          const Product& product) {
+  const int64_t left = product.rows - row;
+  if constexpr (kRows > 1)
+    if (left < kRows) return Rows<kBits, kMinimums, kRows - 1>(weight, tile, x, row, product);
+  Tile<kBits, kMinimums, kRows>(weight, tile, x, row, product);
+  if (left > kRows) Rows<kBits, kMinimums>(weight, tile, x, row + kRows, product);
 }
 
 void FewRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
   const int64_t groups = weight.groups(), count = product.rows * groups;
   static thread_local Scratch scratch;
-  float* scales = scratch.get<float>(2 * count + count * kGroup / 4);
+  float* scales = scratch.get<float>(3 * count + count * kGroup / 4);
   int32_t* sums = reinterpret_cast<int32_t*>(scales + count);
-  int8_t* quants = reinterpret_cast<int8_t*>(sums + count);
+  float* offsets = reinterpret_cast<float*>(sums + count);
+  int8_t* quants = reinterpret_cast<int8_t*>(offsets + count);
   for (int64_t idx = 0; idx < count; ++idx) {
-    const float* from = product.x + idx / groups * product.x_stride + idx % groups * kGroup;
+    const float* from = product.x + idx % product.rows * product.x_stride + idx / product.rows * kGroup;
     RoundedGroup rounded = RoundActivations(from, quants + idx * kGroup);
     scales[idx] = rounded.scale;
     sums[idx] = rounded.sum;
+    offsets[idx] = rounded.scale * static_cast<float>(rounded.sum);
   }
-  Activations x{quants, scales, sums, weight.in};
+  const Activations x{quants, scales, sums, offsets, product.rows};
   for_each_in_runs(weight.tiles(), 2 * product.rows * weight.out * weight.in, [&](int64_t tile) {
-    if (weight.bits == 8 && weight.has_minimums) Rows<8, true>(weight, tile, x, product.rows, product);
-    if (weight.bits == 8 && !weight.has_minimums) Rows<8, false>(weight, tile, x, product.rows, product);
-    if (weight.bits == 4 && weight.has_minimums) Rows<4, true>(weight, tile, x, product.rows, product);
-    if (weight.bits == 4 && !weight.has_minimums) Rows<4, false>(weight, tile, x, product.rows, product);
+    if (weight.bits == 8 && weight.has_minimums) Rows<8, true>(weight, tile, x, 0, product);
+    if (weight.bits == 8 && !weight.has_minimums) Rows<8, false>(weight, tile, x, 0, product);
+    if (weight.bits == 4 && weight.has_minimums) Rows<4, true>(weight, tile, x, 0, product);
+    if (weight.bits == 4 && !weight.has_minimums) Rows<4, false>(weight, tile, x, 0, product);
   });
 }
 
