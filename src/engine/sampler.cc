@@ -42,16 +42,15 @@ void force(int64_t id, std::span<float> scores) {
 
 void apply_repetition_penalty(double penalty, std::span<float> scores, std::span<const int64_t> prompt_ids,
                               std::span<const int64_t> generated_ids) {
-  std::vector<int64_t> seen(prompt_ids.begin(), prompt_ids.end());
-  seen.insert(seen.end(), generated_ids.begin(), generated_ids.end());
-  std::sort(seen.begin(), seen.end());
-  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+  std::vector<bool> is_done(scores.size());
   auto factor = static_cast<float>(penalty);
-  for (int64_t id : seen) {
-    if (!is_in(id, scores)) continue;
-    float& score = scores[static_cast<size_t>(id)];
-    score = score < 0 ? score * factor : score / factor;
-  }
+  for (std::span<const int64_t> ids : {prompt_ids, generated_ids})
+    for (int64_t id : ids) {
+      if (!is_in(id, scores) || is_done[static_cast<size_t>(id)]) continue;
+      is_done[static_cast<size_t>(id)] = true;
+      float& score = scores[static_cast<size_t>(id)];
+      score = score < 0 ? score * factor : score / factor;
+    }
 }
 
 void apply_count_penalties(const SamplingOptions& options, std::span<float> scores,
@@ -76,40 +75,89 @@ void apply_no_repeat_ngram(int64_t size, std::span<float> scores, std::span<cons
     if (std::equal(tail, ids.end(), begin)) exclude(std::span(&begin[size - 1], 1), scores);
 }
 
+// Vocabularies have some 150,000 tokens: sixteen running maxima become vector instructions.
 float largest(std::span<const float> scores) {
-  float best = kExcluded;
+  constexpr size_t kLanes = 16;
+  float best[kLanes];
+  std::fill(best, best + kLanes, kExcluded);
+  size_t id = 0;
+  for (; id + kLanes <= scores.size(); id += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      best[lane] = scores[id + lane] > best[lane] ? scores[id + lane] : best[lane];  // false for NaN
+  for (; id < scores.size(); ++id) best[0] = scores[id] > best[0] ? scores[id] : best[0];
+  return *std::max_element(best, best + kLanes);
+}
+
+float kth_largest(std::span<const float> scores, size_t k) {
+  constexpr size_t kLargestHeap = 1024;
+  if (k > kLargestHeap) {
+    std::vector<float> sorted(scores.begin(), scores.end());
+    for (float& score : sorted)
+      if (std::isnan(score)) score = kExcluded;
+    auto kth = sorted.begin() + static_cast<int64_t>(k - 1);
+    std::nth_element(sorted.begin(), kth, sorted.end(), std::greater<>());
+    return *kth;
+  }
+  // The k best so far, the worst of them in front: few of the others are better.
+  std::vector<float> best(k, kExcluded);
   for (float score : scores)
-    if (score > best) best = score;  // false for NaN
-  return best;
+    if (score > best.front()) {
+      std::pop_heap(best.begin(), best.end(), std::greater<>());
+      best.back() = score;
+      std::push_heap(best.begin(), best.end(), std::greater<>());
+    }
+  return best.front();
 }
 
 void apply_top_k(int64_t top_k, std::span<float> scores) {
   if (top_k >= static_cast<int64_t>(scores.size())) return;
-  std::vector<float> sorted(scores.begin(), scores.end());
-  auto kth = sorted.begin() + (top_k - 1);
-  std::nth_element(sorted.begin(), kth, sorted.end(), std::greater<>());
+  const float kth = kth_largest(scores, static_cast<size_t>(top_k));
   for (float& score : scores)
-    if (score < *kth) score = kExcluded;  // those equal to the k-th stay, as in transformers
+    if (score < kth) score = kExcluded;  // those equal to the k-th stay, as in transformers
+}
+
+// exp(score - largest), 0 for what is excluded; their sum.
+double exponentials(std::span<const float> scores, std::vector<double>& weights) {
+  const double top = largest(scores);
+  double sum = 0;
+  weights.resize(scores.size());
+  for (size_t id = 0; id < scores.size(); ++id) {
+    weights[id] = scores[id] > kExcluded ? std::exp(static_cast<double>(scores[id]) - top) : 0;
+    sum += weights[id];
+  }
+  return sum;
 }
 
 void apply_top_p(double top_p, std::span<float> scores) {
-  double total = log_sum_exp(scores);
-  double removable = 1 - top_p;
+  std::vector<double> weights;
+  const double sum = exponentials(scores, weights), removable = (1 - top_p) * sum;
   // Tokens below this sum up to less than half of what may go: they need no sorting.
-  double negligible = removable / static_cast<double>(2 * scores.size());
+  const double negligible = removable / static_cast<double>(2 * scores.size());
   double removed = 0;
   std::vector<std::pair<double, size_t>> candidates;
   for (size_t id = 0; id < scores.size(); ++id) {
-    double probability = std::exp(static_cast<double>(scores[id]) - total);
-    if (probability < negligible) {
-      removed += probability;
+    if (!(scores[id] > kExcluded)) continue;
+    if (weights[id] < negligible) {
+      removed += weights[id];
       scores[id] = kExcluded;
-    } else if (scores[id] > kExcluded) {
-      candidates.emplace_back(probability, id);
+    } else {
+      candidates.emplace_back(weights[id], id);
     }
   }
-  std::stable_sort(candidates.begin(), candidates.end(),
-                   [](const auto& left, const auto& right) { return left.first < right.first; });
+  // Mostly a few hold what is to stay; the others go without being sorted.
+  constexpr size_t kFew = 1024;
+  if (candidates.size() > kFew) {
+    auto rest = candidates.begin() + kFew;
+    std::nth_element(candidates.begin(), rest, candidates.end(), std::greater<>());
+    double sum_of_rest = 0;
+    for (auto it = rest; it != candidates.end(); ++it) sum_of_rest += it->first;
+    if (removed + sum_of_rest <= removable) {
+      removed += sum_of_rest;
+      for (auto it = rest; it != candidates.end(); ++it) scores[it->second] = kExcluded;
+      candidates.erase(rest, candidates.end());
+    }
+  }
+  std::sort(candidates.begin(), candidates.end());
   for (size_t idx = 0; idx + 1 < candidates.size(); ++idx) {
     removed += candidates[idx].first;
     if (removed > removable) return;
@@ -123,11 +171,10 @@ void apply_min_p(double min_p, std::span<float> scores) {
     if (static_cast<double>(score) < threshold) score = kExcluded;
 }
 
+// The first of the best ones.
 size_t best_token(std::span<const float> scores) {
-  size_t best = 0;
-  for (size_t id = 1; id < scores.size(); ++id)
-    if (scores[id] > scores[best] || std::isnan(scores[best])) best = id;
-  return best;
+  auto found = std::find(scores.begin(), scores.end(), largest(scores));
+  return found == scores.end() ? 0 : static_cast<size_t>(found - scores.begin());
 }
 
 uint64_t rotate_left(uint64_t value, int count) {
@@ -223,16 +270,12 @@ double Sampler::uniform() {
 }
 
 int64_t Sampler::draw(std::span<const float> scores) {
-  double top = largest(scores);
-  double sum = 0;
-  for (float score : scores)
-    if (score > kExcluded) sum += std::exp(static_cast<double>(score) - top);
-  double left = uniform() * sum;
+  double left = uniform() * exponentials(scores, weights_);
   size_t last = best_token(scores);
   for (size_t id = 0; id < scores.size(); ++id) {
-    if (!(scores[id] > kExcluded)) continue;
+    if (weights_[id] == 0) continue;
     last = id;
-    left -= std::exp(static_cast<double>(scores[id]) - top);
+    left -= weights_[id];
     if (left < 0) break;
   }
   return static_cast<int64_t>(last);  // the last one where rounding leaves a rest
@@ -240,14 +283,16 @@ int64_t Sampler::draw(std::span<const float> scores) {
 
 int64_t Sampler::next(std::span<float> logits, std::span<const int64_t> prompt_ids,
                       std::span<const int64_t> generated_ids) {
-  double total = log_sum_exp(logits);
-  if (!std::isfinite(total))
+  if (!std::isfinite(largest(logits)))
     fail(ErrorKind::bad_checkpoint, "run `vlm verify` on the checkpoint; it may be damaged or need float32",
          "the model gave no finite logit among {}", logits.size());
   last_ = Choice{};
-  int64_t num_listed = std::min(options_.num_alternatives, static_cast<int64_t>(logits.size()));
-  std::vector<float> raw(logits.begin(), logits.end());
+  const int64_t num_listed = std::min(options_.num_alternatives, static_cast<int64_t>(logits.size()));
+  double total = 0;
+  std::vector<float> raw;
   if (num_listed > 0) {
+    total = log_sum_exp(logits);
+    raw.assign(logits.begin(), logits.end());
     std::vector<int64_t> ids(raw.size());
     std::iota(ids.begin(), ids.end(), 0);
     auto rank = [&](int64_t id) {
@@ -271,7 +316,8 @@ int64_t Sampler::next(std::span<float> logits, std::span<const int64_t> prompt_i
     apply_warpers(options_, logits);
     last_.token = draw(logits);
   }
-  last_.log_probability = static_cast<double>(raw[static_cast<size_t>(last_.token)]) - total;
+  if (num_listed > 0)
+    last_.log_probability = static_cast<double>(raw[static_cast<size_t>(last_.token)]) - total;
   return last_.token;
 }
 

@@ -54,7 +54,9 @@ double log_sum_exp(std::span<const float> scores);
 
 struct Choice {
   int64_t token = 0;
-  double log_probability = 0;  // under the model itself, before rules and temperature
+  // Under the model itself, before rules and temperature; 0 without num_alternatives: it takes a pass over
+  // the whole vocabulary.
+  double log_probability = 0;
   std::vector<std::pair<int64_t, double>> alternatives;  // best first, log-probabilities likewise
 };
 
@@ -73,7 +75,8 @@ class Sampler {
   int64_t draw(std::span<const float> scores);
 
   SamplingOptions options_;
-  uint64_t state_[4];  // of xoshiro256**
+  uint64_t state_[4];            // of xoshiro256**
+  std::vector<double> weights_;  // of draw(), kept for the next token
   Choice last_;
 };
 
