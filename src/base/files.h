@@ -19,6 +19,8 @@ std::string read_text(const std::filesystem::path& path, int64_t limit_bytes = i
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+  // The file of an open descriptor, which may be closed afterwards; `path` is for messages.
+  static std::shared_ptr<const MappedFile> of_descriptor(int descriptor, const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -37,8 +39,13 @@ class MappedFile {
 // resident memory. Harmless for any memory: nothing is lost, at worst it is read from the file again.
 void release_pages(const void* data, size_t size);
 
+// For bytes of a MappedFile alone, read once and in order. prefetch_pages() waits until they are in memory;
+// drop_pages() takes them out of this process's resident memory, the file's cache keeps them.
+void prefetch_pages(std::span<const std::byte> bytes);
+void drop_pages(std::span<const std::byte> bytes);
+
 // Writes beside `path` and renames on commit(): a full disk, a crash or an exception leaves the old file or
-// none.
+// none. What a crash leaves is a file whose name has ".part-" in it and whose lock nobody holds.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -48,6 +55,12 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);  // throws out_of_resources when the disk is full
   void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
+  // For files of a known size, written in any order.
+  void reserve(int64_t size_bytes);  // throws out_of_resources when the disk has no room
+  void write_at(int64_t offset, std::span<const std::byte> bytes);
+  // What was written so far; stays valid behind commit().
+  std::shared_ptr<const MappedFile> map() const;
+  void flush();  // to the disk
   void commit();
 
  private:

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/files.h"
+#include "nn/input_statistics.h"
+#include "nn/quantised_matrices.h"
 #include "weights/group_layout.h"
 
 namespace vlm::nn {
@@ -15,8 +16,18 @@ ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int
   Precision precision = w.options().precision;
   if (auto stored = w.take_quantised(name, {out, in})) {
     if (w.options().trainable || precision == Precision::f32) return ops::dense_matrix(dequantise(*stored));
+    bool has_too_many_bits = precision == Precision::int4 && stored->bits() == 8 && can_quantise(out, in);
+    if (has_too_many_bits) return ops::quantise_matrix(dequantise(*stored), 4);
     input_order = stored->input_order;
     return ops::pack_matrix(stored->quants, stored->scales, stored->minimums);
+  }
+  bool is_quantised = (precision == Precision::int8 || precision == Precision::int4) && can_quantise(out, in);
+  int bits = precision == Precision::int8 ? 8 : 4;
+  bool is_later = is_quantised && w.options().quantised && !w.options().trainable && !w.is_abstract() &&
+                  !w.source().invents_names();
+  if (is_later) {
+    if (!w.reserve(name, {out, in})) return ops::dense_matrix(at::zeros({}).expand({out, in}));
+    return w.options().quantised->add(w.full_name(name), out, in, bits);
   }
   Tensor weight = w.take_matrix(name, {out, in});
   if (w.is_abstract() || w.options().trainable) return ops::dense_matrix(weight);
@@ -24,10 +35,7 @@ ops::Matrix load_matrix(const Weights& w, std::string_view name, int64_t in, int
   if (precision ==
       Precision::bf16)  // float16 files are used as they lie: as small, nearer, and nothing is copied
     return ops::dense_matrix(weight.scalar_type() == at::kHalf ? weight : weight.to(at::kBFloat16));
-  if (!can_quantise(out, in)) return ops::dense_matrix(weight.to(at::kFloat));
-  ops::Matrix quantised = ops::quantise_matrix(weight, precision == Precision::int8 ? 8 : 4);
-  release_pages(weight.data_ptr(), weight.nbytes());  // the file's own copy is not needed again
-  return quantised;
+  return is_quantised ? ops::quantise_matrix(weight, bits) : ops::dense_matrix(weight.to(at::kFloat));
 }
 
 }  // namespace
@@ -39,6 +47,7 @@ Linear::Linear(const Weights& w, std::string_view weight_name, std::string_view 
                int64_t out, Bias bias)
     : matrix_(load_matrix(w, weight_name, in, out, input_order_)) {
   if (bias == Bias::yes || (bias == Bias::if_stored && w.has(bias_name))) bias_ = w.take(bias_name, {out});
+  if (w.options().statistics) statistics_ = w.options().statistics->of(w.full_name(weight_name), in);
 
   const LoraOptions& lora = w.options().lora;
   std::string name = w.full_name(weight_name);
@@ -59,6 +68,7 @@ Linear::Linear(const Weights& w, std::string_view weight_name, std::string_view 
 }
 
 Tensor Linear::operator()(const Tensor& x) const {
+  if (statistics_) statistics_->add(x);
   Tensor y = ops::linear(input_order_.defined() ? x.index_select(-1, input_order_) : x, matrix_, bias_);
   if (lora_a_RI_.defined()) y = y + at::linear(at::linear(x, lora_a_RI_), lora_b_OR_) * lora_scale_;
   return y;

@@ -6,6 +6,8 @@
 
 namespace vlm::nn {
 
+class InputSquares;  // nn/input_statistics.h
+
 enum class Bias { none, yes, if_stored };  // if_stored: published files of this model come with and without
 
 class Linear {
@@ -23,6 +25,7 @@ class Linear {
   const Tensor& bias() const { return bias_; }
 
  private:
+  std::shared_ptr<InputSquares> statistics_;  // null: not collected
   Tensor input_order_;  // int64 [in]: the input of each column of the matrix; undefined: as they come
   ops::Matrix matrix_;
   Tensor bias_;

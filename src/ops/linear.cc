@@ -5,13 +5,13 @@
 #include "kernels/cpu.h"
 #include "kernels/product.h"
 #include "ops/choose.h"
+#include "tensor/tally.h"
 
 namespace vlm::ops {
 
 struct PackedMatrix {
-  Tensor blocks;      // uint8; the layout of kernels/quantised.h
-  Tensor row_scales;  // float32
-  kernels::QuantisedMatrix view;
+  kernels::QuantisedMatrix view;  // `blocks` null: not filled yet
+  std::shared_ptr<const void> owner;
 };
 
 namespace {
@@ -23,17 +23,24 @@ std::atomic<bool>& kernels_switch() {
   return enabled;
 }
 
-std::shared_ptr<PackedMatrix> empty_packed(int bits, bool has_minimums, int64_t out, int64_t in) {
+std::shared_ptr<PackedMatrix> sized_packed(int bits, bool has_minimums, int64_t out, int64_t in) {
   auto packed = std::make_shared<PackedMatrix>();
   kernels::QuantisedMatrix& view = packed->view;
   view.bits = bits;
   view.has_minimums = has_minimums;
   view.out = out;
   view.in = in;
-  packed->blocks = at::empty({view.blocks_bytes()}, at::kByte);
-  packed->row_scales = at::empty({view.padded_out()}, at::kFloat);
-  view.blocks = packed->blocks.data_ptr<uint8_t>();
-  view.row_scales = packed->row_scales.data_ptr<float>();
+  return packed;
+}
+
+std::shared_ptr<PackedMatrix> empty_packed(int bits, bool has_minimums, int64_t out, int64_t in) {
+  auto packed = sized_packed(bits, has_minimums, out, in);
+  kernels::QuantisedMatrix& view = packed->view;
+  Tensor blocks = at::empty({view.blocks_bytes()}, at::kByte);
+  Tensor row_scales = at::empty({view.padded_out()}, at::kFloat);
+  view.blocks = blocks.data_ptr<uint8_t>();
+  view.row_scales = row_scales.data_ptr<float>();
+  packed->owner = std::make_shared<std::pair<Tensor, Tensor>>(blocks, row_scales);
   return packed;
 }
 
@@ -69,8 +76,32 @@ Tensor dequantise_groups(const Tensor& quants, const Tensor& scales, const Tenso
   return values.view({out, -1});
 }
 
+tally::Work work_of(const Matrix& weight, int64_t rows) {
+  tally::Work work{.bytes = static_cast<double>(matrix_bytes(weight))};
+  double operations = 2.0 * static_cast<double>(rows) * static_cast<double>(weight.out * weight.in);
+  if (weight.packed)
+    (weight.packed->view.bits == 8 ? work.byte_operations : work.nibble_operations) = operations;
+  else
+    (weight.dense.scalar_type() == at::kFloat ? work.float_operations : work.half_operations) = operations;
+  return work;
+}
+
 Tensor with_contiguous_rows(const Tensor& tensor) {
   return tensor.stride(1) == 1 || tensor.size(1) <= 1 ? tensor : tensor.contiguous();
+}
+
+void check_quantisable(int64_t in, int bits) {
+  VLM_CHECK(bits == 8 || bits == 4, "{} bits", bits);
+  VLM_CHECK(in % kGroup == 0, "{} inputs in groups of {}", in, kGroup);
+}
+
+void quantise_rows(const Tensor& weight_OI, const Tensor& importance_I,
+                   const kernels::QuantisedMatrix& view) {
+  Tensor rows = with_contiguous_rows(weight_OI.detach());
+  Tensor importance = importance_I.defined() ? importance_I.to(at::kFloat).contiguous() : Tensor();
+  if (importance.defined()) VLM_SHAPE(importance, view.in);
+  kernels::quantise(rows.data_ptr(), float_type(rows.scalar_type()), rows.stride(0), view,
+                    importance.defined() ? importance.data_ptr<float>() : nullptr);
 }
 
 }  // namespace
@@ -91,14 +122,46 @@ Matrix dense_matrix(Tensor weight_OI) {
   return matrix;
 }
 
-Matrix quantise_matrix(const Tensor& weight_OI, int bits) {
+Matrix quantise_matrix(const Tensor& weight_OI, int bits, const Tensor& importance_I) {
   VLM_SHAPE(weight_OI, kAny, kAny);
-  VLM_CHECK(bits == 8 || bits == 4, "{} bits", bits);
-  VLM_CHECK(weight_OI.size(1) % kGroup == 0, "{} inputs in groups of {}", weight_OI.size(1), kGroup);
+  check_quantisable(weight_OI.size(1), bits);
   auto packed = empty_packed(bits, bits == 4, weight_OI.size(0), weight_OI.size(1));
-  Tensor rows = with_contiguous_rows(weight_OI.detach());
-  kernels::quantise(rows.data_ptr(), float_type(rows.scalar_type()), rows.stride(0), packed->view);
+  quantise_rows(weight_OI, importance_I, packed->view);
   return matrix_of(std::move(packed));
+}
+
+Matrix unfilled_matrix(int64_t out, int64_t in, int bits) {
+  check_quantisable(in, bits);
+  return matrix_of(sized_packed(bits, bits == 4, out, in));
+}
+
+PackedSizes packed_sizes(const Matrix& matrix) {
+  VLM_CHECK(matrix.packed != nullptr, "not a quantised matrix");
+  return {matrix.packed->view.blocks_bytes(), matrix.packed->view.padded_out()};
+}
+
+void quantise_into(const Tensor& weight_OI, const Tensor& importance_I, const Matrix& matrix, void* blocks,
+                   float* row_scales) {
+  VLM_SHAPE(weight_OI, matrix.out, matrix.in);
+  kernels::QuantisedMatrix view = matrix.packed->view;
+  view.blocks = static_cast<uint8_t*>(blocks);
+  view.row_scales = row_scales;
+  quantise_rows(weight_OI, importance_I, view);
+}
+
+void place_matrix(const Matrix& matrix, std::span<const std::byte> blocks, const float* row_scales,
+                  std::shared_ptr<const void> owner) {
+  // Made by unfilled_matrix(), hence not const itself; copies of the matrix share it.
+  auto& packed = const_cast<PackedMatrix&>(*matrix.packed);
+  VLM_CHECK(static_cast<int64_t>(blocks.size()) == packed.view.blocks_bytes(), "{} of {} bytes",
+            blocks.size(), packed.view.blocks_bytes());
+  packed.view.blocks = reinterpret_cast<uint8_t*>(const_cast<std::byte*>(blocks.data()));
+  packed.view.row_scales = const_cast<float*>(row_scales);
+  packed.owner = std::move(owner);
+}
+
+int64_t layout_version() {
+  return kernels::kLayoutVersion;
 }
 
 Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& minimums) {
@@ -140,13 +203,16 @@ std::array<Tensor, 3> groups_of(const Matrix& matrix) {
 int64_t matrix_bytes(const Matrix& matrix) {
   const Tensor& dense = matrix.dense;
   if (dense.defined()) return dense.numel() * static_cast<int64_t>(dense.element_size());
-  return matrix.packed->blocks.numel() + matrix.packed->row_scales.numel() * 4;
+  const kernels::QuantisedMatrix& view = matrix.packed->view;
+  return view.blocks_bytes() + view.padded_out() * static_cast<int64_t>(sizeof(float));
 }
 
 Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
   bool is_float = weight.dense.defined() && weight.dense.scalar_type() == at::kFloat;
   int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
   bool is_few = rows <= kernels::kFewRows;
+  tally::Span span("products");
+  if (span) span.add(work_of(weight, rows), fmt::format("{} x {} x {}", rows, weight.in, weight.out));
   if (!use_kernel({x, bias, weight.dense.requires_grad() ? weight.dense : Tensor()}) || rows == 0 ||
       (is_float && !is_few))
     return at::linear(x, unpack_matrix(weight), bias);

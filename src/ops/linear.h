@@ -1,6 +1,9 @@
 // Matrix products with weights of any precision.
 #pragma once
 
+#include <cstddef>
+#include <span>
+
 #include "tensor/tensor.h"
 
 namespace vlm::ops {
@@ -17,11 +20,30 @@ struct Matrix {
 
 Matrix dense_matrix(Tensor weight_OI);
 // Quantises in groups of 32 along the input: 8 bits symmetric, 4 bits with scale and minimum.
-Matrix quantise_matrix(const Tensor& weight_OI, int bits);
+// importance float32 [in]: how much an input's errors count; undefined: all the same.
+Matrix quantise_matrix(const Tensor& weight_OI, int bits, const Tensor& importance_I = {});
 // From a file's own groups: quants int8 [out, in] or uint8 [out, in / 2], scales and minimums [out, in /
 // group].
 Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& minimums);
 Tensor unpack_matrix(const Matrix& matrix);  // float32 [out, in]
+
+// A quantised matrix in two steps: one that has its sizes alone, and nothing may be computed with, ...
+Matrix unfilled_matrix(int64_t out, int64_t in, int bits);
+struct PackedSizes {
+  int64_t blocks_bytes = 0;
+  int64_t row_scales = 0;  // floats
+};
+PackedSizes packed_sizes(const Matrix& matrix);
+// ... what quantise_matrix() would make of the weights, into memory of the caller's (`blocks` 64-byte
+// aligned; importance float32 [in], see kernels/quantised.h, or undefined), ...
+void quantise_into(const Tensor& weight_OI, const Tensor& importance_I, const Matrix& matrix, void* blocks,
+                   float* row_scales);
+// ... and where it lies from now on, in this matrix and all its copies; `owner` keeps that alive. Not while
+// the matrix is in use.
+void place_matrix(const Matrix& matrix, std::span<const std::byte> blocks, const float* row_scales,
+                  std::shared_ptr<const void> owner);
+// Of the kernels' layout, for files that keep it.
+int64_t layout_version();
 // The groups as a file keeps them (weights/weights.h, GroupQuantised): {quants, scales, minimums or
 // undefined}.
 std::array<Tensor, 3> groups_of(const Matrix& matrix);

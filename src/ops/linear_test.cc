@@ -18,13 +18,17 @@ struct Plain {
   ~Plain() { set_kernels_enabled(true); }
 };
 
-TEST(Linear, QuantisesAndUnpacksWithinHalfAStep) {
+// 8 bits: within half a step. 4 bits minimise the squared error, for which the largest weight of a group may
+// be cut; kernels/quantised_test.cc compares that with plain rounding.
+TEST(Linear, QuantisesAndUnpacksClosely) {
   at::manual_seed(1);
   Tensor weight = at::randn({24, 96});
   for (int bits : {8, 4}) {
     Tensor step = weight.view({24, 3, 32}).abs().amax(2, true) * (bits == 8 ? 1.0 / 127 : 2.0 / 15);
-    Tensor error = (unpack_matrix(quantise_matrix(weight, bits)) - weight).abs().view({24, 3, 32});
-    EXPECT_LT((error / step).max().item<float>(), 0.51) << bits;
+    Tensor unpacked = unpack_matrix(quantise_matrix(weight, bits));
+    Tensor error = (unpacked - weight).abs().view({24, 3, 32}) / step;
+    EXPECT_LT(error.max().item<float>(), bits == 8 ? 0.51 : 1.0) << bits;
+    EXPECT_LT(relative_error(unpacked, weight), bits == 8 ? 0.006 : 0.075) << bits;
   }
 }
 

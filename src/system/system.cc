@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "nn/quantised_matrices.h"
 
 namespace vlm {
 
@@ -25,9 +26,12 @@ LoadedModel bind_to(Checkpoint checkpoint, const System& system, const WeightsOp
   if (system.complete) system.complete(checkpoint);
   LoadedModel loaded;
   loaded.system = &system;
-  auto weights = std::make_shared<Weights>(checkpoint.source, options, layout_of(system, *checkpoint.source));
+  WeightsOptions with = options;
+  with.quantised = std::make_shared<nn::QuantisedMatrices>();
+  auto weights = std::make_shared<Weights>(checkpoint.source, with, layout_of(system, *checkpoint.source));
   loaded.model = system.make(checkpoint, *weights);
   weights->finish(system.slug);
+  with.quantised->fill(*checkpoint.source, options.packed_place);
   loaded.weights = weights;
   std::vector<std::string> unread = checkpoint.config.unread();
   if (!unread.empty()) {

@@ -19,6 +19,12 @@ class DeltaSource final : public TensorSource {
   bool is_abstract() const override { return delta_->is_abstract(); }
   std::string describe() const override { return delta_->describe() + " on " + base_->describe(); }
 
+  std::vector<std::filesystem::path> files() const override {
+    std::vector<std::filesystem::path> all = delta_->files(), more = base_->files();
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
   Tensor load(const std::string& name) const override {
     Tensor difference = delta_->load(name);
     if (!base_->has(name) || !difference.is_floating_point()) return difference;

@@ -71,6 +71,7 @@ class GgufFile final : public TensorSource {
   TensorInfo info(const std::string& name) const override { return find(name).info; }
   Tensor load(const std::string& name) const override;
   std::string describe() const override;
+  std::vector<std::filesystem::path> files() const override { return {file_.name}; }
 
   const char* type_name(const std::string& name) const { return find(name).type_name; }  // "Q4_K", "F16"
   std::span<const std::byte> raw(const std::string& name) const;                         // as in the file

@@ -30,6 +30,14 @@ class MergedSource final : public TensorSource {
     return main_->has(name) ? main_->load(name) : extra_->load(inner(name));
   }
   bool is_abstract() const override { return main_->is_abstract(); }
+  std::span<const std::byte> mapped_bytes(const std::string& name) const override {
+    return main_->has(name) ? main_->mapped_bytes(name) : extra_->mapped_bytes(inner(name));
+  }
+  std::vector<std::filesystem::path> files() const override {
+    std::vector<std::filesystem::path> all = main_->files(), more = extra_->files();
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
   std::string describe() const override { return main_->describe() + " with " + extra_->describe(); }
 
  private:

@@ -126,6 +126,7 @@ class PackedSource final : public TensorSource {
   TensorInfo info(const std::string& name) const override;
   Tensor load(const std::string& name) const override;
   std::string describe() const override { return source_->describe(); }
+  std::vector<std::filesystem::path> files() const override { return source_->files(); }
   bool is_abstract() const override { return source_->is_abstract(); }
 
  private:

@@ -22,6 +22,7 @@ class PytorchFile final : public TensorSource {
   TensorInfo info(const std::string& name) const override;
   Tensor load(const std::string& name) const override;
   std::string describe() const override;
+  std::vector<std::filesystem::path> files() const override { return {file_.name}; }
 
   struct StorageView {  // elements of one storage, or of a part of it
     std::string key;

@@ -187,6 +187,18 @@ std::string SafetensorsFile::describe() const {
   return std::filesystem::path(file_.name).filename().string();
 }
 
+std::vector<std::filesystem::path> SafetensorsFile::files() const {
+  return {file_.name};
+}
+
+std::span<const std::byte> SafetensorsFile::mapped_bytes(const std::string& name) const {
+  const Entry& tensor = find(name);
+  auto bytes = file_.bytes.subspan(tensor.begin, static_cast<size_t>(tensor.info.file_bytes));
+  bool is_shared = file_.owner && tensor.info.dtype != at::kBool &&
+                   reinterpret_cast<uintptr_t>(bytes.data()) % c10::elementSize(tensor.info.dtype) == 0;
+  return is_shared ? bytes : std::span<const std::byte>();
+}
+
 std::shared_ptr<const TensorSource> open_safetensors(const std::filesystem::path& file) {
   return std::make_shared<SafetensorsFile>(FileBytes::map(file));
 }

@@ -20,6 +20,8 @@ class SafetensorsFile final : public TensorSource {
   TensorInfo info(const std::string& name) const override { return find(name).info; }
   Tensor load(const std::string& name) const override;
   std::string describe() const override;
+  std::vector<std::filesystem::path> files() const override;
+  std::span<const std::byte> mapped_bytes(const std::string& name) const override;
 
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 

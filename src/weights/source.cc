@@ -35,6 +35,15 @@ class ManySources final : public TensorSource {
   TensorInfo info(const std::string& name) const override { return part(name).info(name); }
   Tensor load(const std::string& name) const override { return part(name).load(name); }
   std::string describe() const override { return description_; }
+  std::span<const std::byte> mapped_bytes(const std::string& name) const override {
+    return part(name).mapped_bytes(name);
+  }
+  std::vector<fs::path> files() const override {
+    std::vector<fs::path> all;
+    for (const auto& part : parts_)
+      for (const fs::path& file : part->files()) all.push_back(file);
+    return all;
+  }
 
   void assign(const std::string& name, size_t part) { part_of_[name] = part; }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,13 @@ class TensorSource {
   // The stored values; may share the file's mapping (then read-only: copy before writing).
   virtual Tensor load(const std::string& name) const = 0;
   virtual std::string describe() const = 0;  // "model-00001-of-00002.safetensors and 1 more", for messages
+  // The files that values are read from, in an order of their own; empty for sources without any.
+  virtual std::vector<std::filesystem::path> files() const { return {}; }
+  // Where a mapping of a file holds just what load() gives; empty where load() makes it.
+  virtual std::span<const std::byte> mapped_bytes(const std::string& name) const {
+    (void)name;
+    return {};
+  }
 
   // True for a source without a list of names: has() is always true, names() is empty, info() has no shape,
   // and only load_shaped() gives values.

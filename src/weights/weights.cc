@@ -237,6 +237,18 @@ Tensor Weights::take_matrix(std::string_view name, const Shape& shape) const {
   return enter(file_name, store_->source->load(file_name));
 }
 
+bool Weights::reserve(std::string_view name, const Shape& shape) const {
+  std::string file_name = full_name(name);
+  bool is_new = !store_->used.count(file_name);
+  if (is_new && store_->progress.total > 0 && store_->source->has(file_name)) {  // who reads it reports it
+    store_->progress.total -= static_cast<double>(store_->source->info(file_name).file_bytes);
+    store_->used.insert(file_name);
+  }
+  if (!check(file_name, shape)) return false;
+  if (is_new) store_->parameter_count += c10::multiply_integers(shape);
+  return true;
+}
+
 std::optional<GroupQuantised> Weights::take_quantised(std::string_view name, const Shape& shape) const {
   std::string file_name = full_name(name);
   std::string scale_name = file_name + "_scale";

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tensor/tensor.h"
+#include "weights/packed_file.h"
 #include "weights/source.h"
 
 namespace vlm {
@@ -36,8 +37,24 @@ struct LoraOptions {
   std::vector<std::string> targets;
 };
 
+// Where a model's quantised matrices are kept between runs (weights/packed_file.h).
+struct PackedPlace {
+  std::filesystem::path file;  // empty: nowhere
+  ContentHash key;             // of everything that the matrices are made from
+  PackedOrigin origin;
+};
+
+namespace nn {
+class QuantisedMatrices;  // nn/quantised_matrices.h
+class InputStatistics;    // nn/input_statistics.h
+}  // namespace nn
+
 struct WeightsOptions {
   Precision precision = Precision::f32;
+  PackedPlace packed_place;
+  // Where layers leave the matrices to be quantised when all of them are known; null: each at once.
+  std::shared_ptr<nn::QuantisedMatrices> quantised = nullptr;
+  std::shared_ptr<nn::InputStatistics> statistics = nullptr;  // of what layers are given; null: none
   bool trainable = false;  // every parameter becomes a float32 leaf of its own
   bool lenient = false;    // finish() logs its report instead of throwing
   LoraOptions lora;
@@ -80,6 +97,9 @@ class Weights {
   Tensor take_matrix(std::string_view name, const Shape& shape) const;
   // The matrix as the file quantised it; empty when it is not (then nothing is noted), or when training.
   std::optional<GroupQuantised> take_quantised(std::string_view name, const Shape& shape) const;
+  // For a matrix that is read later, from source() by its full name: registers it as take_matrix() does,
+  // without reading. False when it is missing or misshapen (noted for finish()).
+  bool reserve(std::string_view name, const Shape& shape) const;
   // A new parameter that no checkpoint has to hold: taken when it is there, else made by `initial`.
   Tensor take_or_make(std::string_view name, const Shape& shape,
                       const std::function<Tensor()>& initial) const;
