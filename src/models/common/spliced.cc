@@ -55,6 +55,11 @@ std::vector<int64_t> SplicedGenerator::tokenise(const std::string& text) const {
   return tokenizer_.tokenizer->ids(text);
 }
 
+LabelledChat SplicedGenerator::label(
+    const Request& request, const std::function<std::vector<int64_t>(const std::string&)>& tokens_of) const {
+  return label_chat(request, *chat_template_, tokenizer_.info, tokens_of);
+}
+
 void SplicedGenerator::expand_ids(Prompt& prompt) const {
   expand_placeholder(prompt, args_.placeholders);
 }
@@ -130,7 +135,8 @@ Prompt SplicedGenerator::prepare_example(const Request& request) const {
   } else {
     prompt.text = render_prompt(request, *chat_template_, tokenizer_.info, false);
     add_media(prompt, request);
-    LabelledChat chat = label_chat(request, *chat_template_, tokenizer_.info, tokens_of);
+    LabelledChat chat = label(request, tokens_of);
+    prompt.text = std::move(chat.text);
     prompt.ids = std::move(chat.ids), prompt.labels = std::move(chat.labels);
   }
   expand_ids(prompt);

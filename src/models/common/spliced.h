@@ -55,6 +55,9 @@ class SplicedGenerator : public Model, public Generator, public LanguageTrainabl
                                                          const std::vector<MediaInput>&) const {
     return std::nullopt;
   }
+  // A whole chat, and which of its tokens are learnt. Here: the assistant's turns.
+  virtual LabelledChat label(const Request& request,
+                             const std::function<std::vector<int64_t>(const std::string&)>& tokens_of) const;
   // Makes as many placeholders as there are rows. Here: each mark is one placeholder id, which is repeated.
   virtual void expand_ids(Prompt& prompt) const;
   // Rows of all media, [sum of rows, D]. Here: media of one shape without extras run as one batch.

@@ -179,6 +179,14 @@ std::vector<int64_t> Llava::tokenise(const std::string& text) const {
   }
 }
 
+LabelledChat Llava::label(const Request& request,
+                          const std::function<std::vector<int64_t>(const std::string&)>& tokens_of) const {
+  if (!dialect_.label) return SplicedGenerator::label(request, tokens_of);
+  std::string mark = dialect_.image_mark;
+  return dialect_.label(request, {chat_template(), tokenizer().info,
+                                  config_.marks_images ? with_marked_images(mark) : mark, tokens_of});
+}
+
 Tensor Llava::project(const Tensor& pixels_NCHW) const {
   std::vector<Tensor> groups;
   int64_t num_views = pixels_NCHW.size(0);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "models/common/spliced.h"
+#include "models/llava/labels.h"
 #include "parts/connectors/mlp.h"
 #include "parts/encoders/vit.h"
 #include "parts/processors/image_processor.h"
@@ -38,6 +39,8 @@ struct Dialect {
   std::string image_mark = "<image>";
   std::string video_mark = {};
   std::vector<std::string> stop_strings = {};
+  LabelledChat (*label)(const Request&,
+                        const LabelArgs&) = nullptr;  // null: the assistant's turns are learnt
 };
 
 class Llava : public SplicedGenerator {
@@ -51,6 +54,8 @@ class Llava : public SplicedGenerator {
  protected:
   MediaInput prepare_image(const Image& image, const Request& request) const override;
   std::vector<int64_t> tokenise(const std::string& text) const override;
+  LabelledChat label(const Request& request,
+                     const std::function<std::vector<int64_t>(const std::string&)>& tokens_of) const override;
 
   const Config& config() const { return config_; }
   const ImageProcessor& processor() const;  // throws bad_checkpoint when the checkpoint publishes none

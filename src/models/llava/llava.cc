@@ -30,7 +30,7 @@ Dialect dialect_of(const Checkpoint& c) {
   if (names(c, "llama-2")) return {.default_template = llava_llama_2()};
   if (names(c, "v1")) return {.default_template = llava_v1()};
   if (names(c, "mpt") || knows_token(c, "<|im_start|>")) return {.default_template = mpt()};
-  return {.default_template = llava_v0(), .stop_strings = {"###"}};
+  return {.default_template = llava_v0(), .stop_strings = {"###"}, .label = label_v0};
 }
 
 }  // namespace

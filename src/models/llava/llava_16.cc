@@ -27,7 +27,8 @@ Dialect dialect_of(const Checkpoint& checkpoint) {
   if (checkpoint.has_architecture("LlavaMistralForCausalLM") ||
       checkpoint.config.find("text_config").get("model_type", "llama") == "mistral")
     return {.default_template = mistral_instruct()};
-  if (checkpoint.has_architecture("LlavaQwenForCausalLM")) return {.default_template = qwen_1_5()};
+  if (checkpoint.has_architecture("LlavaQwenForCausalLM"))
+    return {.default_template = qwen_1_5(), .label = label_qwen};
   if (knows_token(checkpoint, "<|start_header_id|>")) return {.default_template = llama_3()};
   if (knows_token(checkpoint, "<|im_start|>")) return {.default_template = chatml_direct()};
   return {.default_template = llava_v1()};

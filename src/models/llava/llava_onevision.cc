@@ -92,7 +92,8 @@ class LlavaOnevision final : public TiledLlava {
 
 // Of the authors' programs a picture and a video have the same mark.
 Dialect dialect_of(const Checkpoint& checkpoint) {
-  if (is_authors(checkpoint)) return {.default_template = qwen_1_5(), .video_mark = "<image>"};
+  if (is_authors(checkpoint))
+    return {.default_template = qwen_1_5(), .video_mark = "<image>", .label = label_qwen};
   return {.default_template = qwen_1_5(), .video_mark = "<video>"};
 }
 

@@ -75,9 +75,6 @@ std::string header(const std::string& role) {
 constexpr char kCuriousUser[] =
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
     "detailed, and polite answers to the user's questions.";
-constexpr char kCuriousHuman[] =
-    "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
-    "detailed, and polite answers to the human's questions.";
 constexpr char kLanguageAndVision[] =
     "You are a helpful language and vision assistant. You are able to understand the visual content that the "
     "user provides, and assist the user with a variety of tasks using natural language.";

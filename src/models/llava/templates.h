@@ -21,6 +21,11 @@ std::string mpt();
 std::string llama_3();
 std::string qwen_1_5();
 
+// The sentence in front of the first generation's chats.
+inline constexpr char kCuriousHuman[] =
+    "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the human's questions.";
+
 // Each <image> between the two marks of mm_use_im_start_end.
 std::string with_marked_images(std::string chat_template);
 
