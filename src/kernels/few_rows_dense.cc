@@ -18,28 +18,27 @@ namespace {
 
 using DFloat = hn::CappedTag<float, 16>;
 
-// kOutputs neighbouring outputs of kRows rows, kSums sums for each: enough to hide the latency of an FMA
-// (4 cycles, 2 a cycle on AVX2), and few enough for the registers.
-template <typename T, int kRows, int kOutputs, int kSums>
-void Outputs(const Product& product, const DenseMatrix& weight, int64_t output, int64_t first_row) {
+// Four sums for each row hide the latency of an FMA (4 cycles, 2 a cycle on AVX2).
+constexpr int kSums = 4;
+// As many rows as registers hold the sums of.
+constexpr int kMostRows = HWY_LANES(float) >= 16 ? 4 : 2;
+
+// One output of kRows rows. Every row adds up in the same order however many there are: what a token computes
+// does not depend on how many come with it.
+template <typename T, int kRows>
+void Output(const Product& product, const DenseMatrix& weight, int64_t output, int64_t first_row) {
   const DFloat d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const T* w = static_cast<const T*>(weight.data) + output * weight.stride;
   const float* x = product.x + first_row * product.x_stride;
-  hn::Vec<DFloat> sums[kSums][kRows][kOutputs];
+  hn::Vec<DFloat> sums[kSums][kRows];
   for (int part = 0; part < kSums; ++part)
+    for (int row = 0; row < kRows; ++row) sums[part][row] = hn::Zero(d);
+  auto add = [&](int64_t at, hn::Vec<DFloat>(&to)[kRows]) HWY_ATTR {
+    const auto v = LoadFloats(d, w + at);
+#pragma GCC unroll 4
     for (int row = 0; row < kRows; ++row)
-      for (int idx = 0; idx < kOutputs; ++idx) sums[part][row][idx] = hn::Zero(d);
-  auto add = [&](int64_t at, hn::Vec<DFloat>(&to)[kRows][kOutputs]) HWY_ATTR {
-    hn::Vec<DFloat> values[kRows];
-#pragma GCC unroll 4
-    for (int row = 0; row < kRows; ++row) values[row] = hn::LoadU(d, x + row * product.x_stride + at);
-#pragma GCC unroll 4
-    for (int idx = 0; idx < kOutputs; ++idx) {
-      auto v = LoadFloats(d, w + idx * weight.stride + at);
-#pragma GCC unroll 4
-      for (int row = 0; row < kRows; ++row) to[row][idx] = hn::MulAdd(v, values[row], to[row][idx]);
-    }
+      to[row] = hn::MulAdd(v, hn::LoadU(d, x + row * product.x_stride + at), to[row]);
   };
   int64_t k = 0;
   for (; k + kSums * lanes <= weight.in; k += kSums * lanes) {
@@ -47,28 +46,22 @@ void Outputs(const Product& product, const DenseMatrix& weight, int64_t output, 
     for (int part = 0; part < kSums; ++part) add(k + part * lanes, sums[part]);
   }
   for (; k + lanes <= weight.in; k += lanes) add(k, sums[0]);
-  for (int row = 0; row < kRows; ++row)
-    for (int idx = 0; idx < kOutputs; ++idx) {
-      for (int part = 1; part < kSums; ++part)
-        sums[0][row][idx] = hn::Add(sums[0][row][idx], sums[part][row][idx]);
-      float sum = hn::GetLane(hn::SumOfLanes(d, sums[0][row][idx]));
-      const hn::CappedTag<float, 1> d1;
-      for (int64_t at = k; at < weight.in; ++at)
-        sum += x[row * product.x_stride + at] * hn::GetLane(LoadFloats(d1, w + idx * weight.stride + at));
-      product.y[(first_row + row) * product.y_stride + output + idx] =
-          sum + (product.bias ? product.bias[output + idx] : 0.0f);
-    }
+  for (int row = 0; row < kRows; ++row) {
+    for (int part = 1; part < kSums; ++part) sums[0][row] = hn::Add(sums[0][row], sums[part][row]);
+    float sum = hn::GetLane(hn::SumOfLanes(d, sums[0][row]));
+    const hn::CappedTag<float, 1> d1;
+    for (int64_t at = k; at < weight.in; ++at)
+      sum += x[row * product.x_stride + at] * hn::GetLane(LoadFloats(d1, w + at));
+    product.y[(first_row + row) * product.y_stride + output] =
+        sum + (product.bias ? product.bias[output] : 0.0f);
+  }
 }
 
-// One row reads W as one stretch of memory, as a plain sum over it would. More rows take several outputs at
-// once, so that x is read from the second-level cache less often.
+// W is read as one stretch of memory, as a plain sum over it would; x lies in the first or second-level
+// cache.
 template <typename T, int kRows>
 void Range(const Product& product, const DenseMatrix& weight, int64_t first, int64_t last, int64_t row) {
-  constexpr int kOutputs = kRows == 1 ? 1 : HWY_LANES(float) >= 16 ? 4 : 2;
-  constexpr int kSums = kRows == 1 ? 4 : 1;
-  for (; first + kOutputs <= last; first += kOutputs)
-    Outputs<T, kRows, kOutputs, kSums>(product, weight, first, row);
-  for (; first < last; ++first) Outputs<T, kRows, 1, kSums>(product, weight, first, row);
+  for (; first < last; ++first) Output<T, kRows>(product, weight, first, row);
 }
 
 template <typename T>
@@ -78,7 +71,7 @@ void Run(const Product& product, const DenseMatrix& weight) {
   for_each_in_runs(tasks, 4 * product.rows * weight.out * weight.in, [&](int64_t task) {
     int64_t first = task * kOutputsAtOnce, last = HWY_MIN(first + kOutputsAtOnce, weight.out);
     for (int64_t row = 0; row < product.rows;) {
-      switch (HWY_MIN(product.rows - row, 4)) {
+      switch (HWY_MIN(product.rows - row, kMostRows)) {
         case 1:
           Range<T, 1>(product, weight, first, last, row);
           row += 1;
