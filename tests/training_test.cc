@@ -216,7 +216,7 @@ TEST_F(Training, QuantisedCheckpointsKeepTheirWeightsWithinAStep) {
   std::map<std::string, Tensor> full = tensors_of(folder_ / "full");
   for (Precision precision : {Precision::int8, Precision::int4}) {
     fs::path folder = folder_ / precision_name(precision);
-    quantise_checkpoint(folder_ / "full", folder, precision);
+    quantise_checkpoint(folder_ / "full", folder, {.precision = precision});
     std::map<std::string, Tensor> stored = tensors_of(folder);
     const std::string name = "language_model.model.layers.0.mlp.up_proj.weight";
     ASSERT_TRUE(stored.count(name + "_scale"));
@@ -225,14 +225,16 @@ TEST_F(Training, QuantisedCheckpointsKeepTheirWeightsWithinAStep) {
     if (stored.count(name + "_min")) matrix.minimums = stored.at(name + "_min").to(at::kFloat);
     Tensor difference = (dequantise(matrix) - full.at(name)).abs();
     double step = matrix.scales.max().item<double>();
-    EXPECT_LT(difference.max().item<double>(), 0.55 * step);  // half a step, and float16 scales
+    // 8 bits: half a step, and float16 scales. 4 bits may cut the largest weight for the sake of the others.
+    EXPECT_LT(difference.max().item<double>(), (precision == Precision::int8 ? 0.55 : 1.1) * step);
     WeightsOptions options;
     options.precision = precision;
     bind_model(Checkpoint::open(folder), options);
     EXPECT_NE(read_text(folder / "config.json").find("\"quant_method\": \"vlm\""), std::string::npos);
-    EXPECT_THROW(quantise_checkpoint(folder, folder_ / "twice", precision), Error);
+    EXPECT_THROW(quantise_checkpoint(folder, folder_ / "twice", {.precision = precision}), Error);
   }
-  EXPECT_THROW(quantise_checkpoint(folder_ / "full", folder_ / "full", Precision::int8), Error);
+  EXPECT_THROW(quantise_checkpoint(folder_ / "full", folder_ / "full", {.precision = Precision::int8}),
+               Error);
 }
 
 TEST_F(Training, AdaptersOfPackedMatricesAreMerged) {
@@ -259,7 +261,7 @@ TEST_F(Training, AdaptersOfPackedMatricesAreMerged) {
 
 TEST_F(Training, WhatOthersPackedIsNotQuantisedAgain) {
   for (const char* name : {"qwen2-vl-gptq-int4-a", "qwen2-vl-awq-a"}) try {
-      quantise_checkpoint(kCases / name / "checkpoint", folder_ / name, Precision::int8);
+      quantise_checkpoint(kCases / name / "checkpoint", folder_ / name, {.precision = Precision::int8});
       FAIL();
     } catch (const Error& error) {
       EXPECT_NE(std::string(error.what()).find("is quantised already"), std::string::npos) << error.what();
@@ -270,7 +272,7 @@ TEST_F(Training, WhatOthersPackedIsNotQuantisedAgain) {
 TEST_F(Training, EveryLayoutCanBeQuantised) {
   for (const char* name : {"metaclip-openclip-a", "llava-1.5-authors-a"}) {
     fs::path folder = folder_ / name;
-    quantise_checkpoint(kCases / name / "checkpoint", folder, Precision::int8);
+    quantise_checkpoint(kCases / name / "checkpoint", folder, {.precision = Precision::int8});
     WeightsOptions options;
     options.precision = Precision::int8;
     LoadedModel model = bind_model(Checkpoint::open(folder), options);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "engine/quantised_cache.h"
 #include "system/hub_cache.h"
 #include "weights/delta_source.h"
 
@@ -134,6 +135,8 @@ std::shared_ptr<const LoadedModel> load_model(const std::string& model, const Lo
   else
     weights.precision = is_packed(checkpoint) ? Precision::bf16 : choose_precision(*checkpoint.source);
   weights.lenient = options.lenient;
+  if (options.keep_quantised)
+    weights.packed_place = place_in_cache(checkpoint, weights.precision, options.smallest_kept_bytes);
   return std::make_shared<LoadedModel>(bind_model(std::move(checkpoint), weights, options.system));
 }
 

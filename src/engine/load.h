@@ -18,6 +18,10 @@ struct LoadOptions {
   std::string system;    // a slug forces that system; empty: the one that accepts the checkpoint
   bool lenient = false;  // missing and unused tensors are logged instead of refused
   int threads = 0;       // 0: leave as it is
+  // Keep what was quantised for the next time (engine/quantised_cache.h) if it is of a checkpoint at least so
+  // large; smaller ones are quantised faster than a file is found.
+  bool keep_quantised = true;
+  int64_t smallest_kept_bytes = int64_t{512} << 20;
 };
 
 // "auto" is no precision, see choose_precision(); other words as precision_from().

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "ops/linear.h"
+#include "weights/delta_source.h"
 #include "weights/group_layout.h"
 #include "weights/writer.h"
 
@@ -14,6 +15,7 @@ namespace vlm {
 namespace {
 
 constexpr double kLargestHalf = 65504;
+constexpr double kSmallestScale = 0x1p-17;
 constexpr char kAdapterA[] = "lora_A.weight";
 constexpr char kAdapterB[] = "lora_B.weight";
 
@@ -65,6 +67,18 @@ Tensor as_half(const Tensor& tensor) {
   Tensor values = tensor.to(at::kFloat);
   bool fits = values.numel() == 0 || values.abs().max().item<double>() < kLargestHalf;
   return fits ? values.to(at::kHalf) : values;
+}
+
+// In float16 where that keeps at least 7 bits of each.
+Tensor scales_as_half(const Tensor& scales) {
+  bool fits = !scales.gt(0).logical_and(scales < kSmallestScale).any().item<bool>();
+  return fits ? as_half(scales) : scales;
+}
+
+// Inputs that a short run left silent may speak later.
+Tensor with_floor(const Tensor& importance) {
+  constexpr double kShareOfMean = 0.01;
+  return importance + importance.mean() * kShareOfMean;
 }
 
 }  // namespace
@@ -136,7 +150,8 @@ void merge_adapters(std::map<std::string, Tensor>& values, const LoraOptions& lo
 }
 
 void quantise_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to,
-                         Precision precision) {
+                         const QuantiseSettings& options) {
+  Precision precision = options.precision;
   if (precision != Precision::int8 && precision != Precision::int4)
     fail(ErrorKind::bad_request, "use int8 or int4", "{} is not a quantised precision",
          precision_name(precision));
@@ -146,6 +161,7 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
   at::NoGradGuard no_grad;
   int bits = precision == Precision::int8 ? 8 : 4;
   Checkpoint checkpoint = Checkpoint::open(from);
+  if (!options.base.empty()) checkpoint.source = delta_source(checkpoint.source, open_weights(options.base));
   const std::shared_ptr<const TensorSource>& source = checkpoint.source;
   NamedTensors tensors;
   Progress progress{"quantising", 0, static_cast<double>(bytes_of(*source)), "bytes", ""};
@@ -160,10 +176,13 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
       tensors.emplace_back(name, as_half(value));
       continue;
     }
-    auto [quants, scales, minimums] = ops::groups_of(ops::quantise_matrix(value.to(at::kFloat), bits));
+    auto known = options.importance.find(name);
+    Tensor importance = known == options.importance.end() ? Tensor() : with_floor(known->second);
+    auto [quants, scales, minimums] = ops::groups_of(ops::quantise_matrix(value, bits, importance));
+    drop_pages(source->mapped_bytes(name));
     tensors.emplace_back(name, quants);
-    tensors.emplace_back(name + "_scale", scales.to(at::kHalf));
-    if (minimums.defined()) tensors.emplace_back(name + "_min", minimums.to(at::kHalf));
+    tensors.emplace_back(name + "_scale", scales_as_half(scales));
+    if (minimums.defined()) tensors.emplace_back(name + "_min", as_half(minimums));
   }
   report_progress(progress);
   copy_other_files(from, to);

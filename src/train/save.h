@@ -24,7 +24,13 @@ void merge_adapters(std::map<std::string, Tensor>& values, const LoraOptions& lo
 
 // A copy of a checkpoint with the matrices of linear layers and embeddings in groups of 32 as GroupQuantised
 // (weights/weights.h) describes; tensors of other shapes in float16 (float32 where they would overflow).
+struct QuantiseSettings {
+  Precision precision = Precision::int8;
+  std::filesystem::path base = {};  // of delta weights: what they are added to
+  std::map<std::string, Tensor> importance =
+      {};  // of the inputs of matrices, by name, as calibrate() gives it
+};
 void quantise_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to,
-                         Precision precision);
+                         const QuantiseSettings& options);
 
 }  // namespace vlm

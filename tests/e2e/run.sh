@@ -75,6 +75,14 @@ holds "show CHECKPOINT tells tokens per picture" "$shown" '[0-9]+ for a picture'
 holds "doctor tells the kernels" "$("$VLM" doctor)" '^kernels '
 
 check "quantize" "$VLM" quantize "$tiny" "$scratch/int8" --precision int8
+check "quantize, calibrated with pictures" "$VLM" quantize "$cases/qwen2-vl-a/checkpoint" "$scratch/int4" --precision int4 \
+  --calibrate "$cases/qwen2-vl-a/media" --calibrate-count 1
+delta=$cases/llava-v0-delta-a
+check "quantize --base" "$VLM" quantize "$delta/checkpoint" "$scratch/delta-int8" --base "$delta/base"
+holds "cache list says where" "$(VLM_CACHE=$scratch/kept "$VLM" cache list)" "$scratch/kept/quantised: empty"
+holds "cache list --json" "$(VLM_CACHE=$scratch/kept "$VLM" cache list --json)" '"models": \[\]'
+holds "cache clear" "$(VLM_CACHE=$scratch/kept "$VLM" cache clear)" '^0 B freed'
+holds "doctor tells what is kept" "$(VLM_CACHE=$scratch/kept "$VLM" doctor)" "^quantised .*$scratch/kept"
 check "a quantised checkpoint runs" "$VLM" run "$scratch/int8" --image "$picture" "What?" -n 4
 cat > "$scratch/compose.toml" <<END
 [vision]

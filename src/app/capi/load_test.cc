@@ -11,6 +11,7 @@
 #include <new>
 
 #include "engine/boundary.h"
+#include "engine/quantised_cache.h"
 
 namespace vlm {
 namespace {
@@ -107,6 +108,66 @@ TEST(ChoosePrecision, FollowsTheFile) {
   EXPECT_EQ(choose_precision(q8), Precision::int8);
   EXPECT_EQ(choose_precision(q4), Precision::int4);
   EXPECT_EQ(choose_precision(own), Precision::int4);
+}
+
+// Logits of a small model at 4 bits, as loading and keeping gave it.
+Tensor logits_of(const std::string& checkpoint, const LoadOptions& options) {
+  at::NoGradGuard no_grad;
+  auto loaded = load_model(checkpoint, options);
+  const auto& generator = *as<Generator>(*loaded->model);
+  Request request;
+  request.messages = {ChatMessage::text("user", "What is this?")};
+  Prompt prompt = generator.prepare(request);
+  Sequence sequence;
+  return generator.prefill(prompt, {}, sequence, /*all_rows=*/true);
+}
+
+TEST_F(Load, KeepsWhatItQuantised) {
+  set("VLM_CACHE", (folder_ / "kept").string());
+  fs::path model = folder_ / "model";
+  fs::copy(VLM_SOURCE_DIR "/tests/cases/qwen2-vl-a/checkpoint", model, fs::copy_options::recursive);
+  LoadOptions options;
+  options.precision = Precision::int4;
+  logits_of(model.string(), options);
+  EXPECT_TRUE(kept_models().empty()) << "not worth it: small";
+
+  options.smallest_kept_bytes = 0;
+  options.keep_quantised = false;
+  Tensor wanted = logits_of(model.string(), options);
+  EXPECT_TRUE(kept_models().empty()) << "not wanted";
+
+  options.keep_quantised = true;
+  EXPECT_TRUE(at::equal(logits_of(model.string(), options), wanted));
+  std::vector<KeptModel> kept = kept_models();
+  ASSERT_EQ(kept.size(), 1u);
+  EXPECT_EQ(kept[0].precision, "int4");
+  EXPECT_EQ(kept[0].checkpoint, fs::canonical(model).string());
+  auto stamp = fs::last_write_time(kept[0].file);
+  EXPECT_TRUE(at::equal(logits_of(model.string(), options), wanted));
+  EXPECT_EQ(fs::last_write_time(kept[0].file), stamp) << "made again";
+
+  // Moved with its times, it is found again; other content, or another time, is another checkpoint, and takes
+  // the first one's place.
+  fs::rename(model, folder_ / "moved");
+  EXPECT_TRUE(at::equal(logits_of((folder_ / "moved").string(), options), wanted));
+  EXPECT_EQ(kept_models().size(), 1u);
+  fs::rename(folder_ / "moved", model);
+  fs::path weights = model / "model.safetensors";
+  fs::last_write_time(weights, fs::last_write_time(weights) + std::chrono::seconds(1));
+  EXPECT_TRUE(at::equal(logits_of(model.string(), options), wanted));
+  ASSERT_EQ(kept_models().size(), 1u);
+  EXPECT_NE(kept_models()[0].file, kept[0].file);
+
+  options.precision = Precision::int8;
+  logits_of(model.string(), options);
+  EXPECT_EQ(kept_models().size(), 2u);
+  write("kept/quantised/old.packed.part-1-1", "of a process that was killed");
+  EXPECT_GT(clear_kept_models(), 0);
+  EXPECT_TRUE(kept_models().empty());
+
+  set("VLM_CACHE", "off");
+  EXPECT_TRUE(at::equal(logits_of(model.string(), options), logits_of(model.string(), options)));
+  EXPECT_TRUE(quantised_cache_folder().empty());
 }
 
 TEST(Boundary, TranslatesWhatOthersThrow) {

@@ -16,6 +16,7 @@ struct ModelOptions {
   std::string base;    // of delta weights: the language model they are added to
   std::string system;  // a slug forces that system
   bool lenient = false;
+  bool no_cache = false;  // quantised weights are neither kept nor taken from where they are kept
 };
 
 struct AnswerFlags {
@@ -110,6 +111,13 @@ struct QuantizeOptions {
   std::string revision = "main";
   std::string output;
   std::string precision = "int8";
+  std::string base;               // of delta weights: the language model they are added to
+  std::string calibrate;          // pictures and questions that tell which inputs matter
+  int64_t calibrate_count = 128;  // at most so many of them
+};
+
+struct CacheOptions {
+  bool clear = false;
 };
 
 struct DoctorOptions {};
@@ -143,7 +151,7 @@ struct Options {
   std::string program_folder;  // where the executable lies
   std::variant<std::monostate, RunOptions, ChatOptions, EmbedOptions, ClassifyOptions, SimilarityOptions,
                TokenizeOptions, VerifyOptions, ListOptions, ShowOptions, PullOptions, QuantizeOptions,
-               DoctorOptions, TrainOptions, ComposeOptions, DataMakeOptions>
+               CacheOptions, DoctorOptions, TrainOptions, ComposeOptions, DataMakeOptions>
       command;
 };
 

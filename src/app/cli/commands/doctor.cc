@@ -12,6 +12,7 @@
 #include "app/cli/commands/models.h"
 #include "app/cli/status.h"
 #include "base/parallel.h"
+#include "engine/quantised_cache.h"
 #include "ops/describe.h"
 #include "system/hub_cache.h"
 
@@ -70,6 +71,17 @@ std::string default_model(const ModelOptions& options) {
   }
 }
 
+std::string quantised_text() {
+  std::filesystem::path folder = quantised_cache_folder();
+  if (folder.empty()) return "not kept (VLM_CACHE=off, or no home folder)";
+  std::vector<KeptModel> models = kept_models();
+  int64_t bytes = 0;
+  for (const KeptModel& model : models) bytes += model.bytes;
+  return models.empty() ? folder.string() + " (empty)"
+                        : fmt::format("{} ({} of {})", folder.string(), bytes_text(static_cast<double>(bytes)),
+                                      models.size() == 1 ? "one model" : fmt::format("{} models", models.size()));
+}
+
 std::string systems_text() {
   size_t works = 0;
   for (const SystemStatus& status : system_statuses()) works += status.num_cases > 0 ? 1 : 0;
@@ -96,6 +108,7 @@ int run_command(const DoctorOptions&, const Context& context) {
       {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
       {"hub cache",
        hub_cache_folder().string() + (std::filesystem::exists(hub_cache_folder()) ? "" : " (not there yet)")},
+      {"quantised", quantised_text()},
       {"default model", default_model({})},
       {"systems", systems_text()}};
   if (context.options.json) {

@@ -9,7 +9,8 @@ LoadOptions load_options(const ModelOptions& options) {
           .revision = options.revision,
           .base = options.base,
           .system = options.system,
-          .lenient = options.lenient};
+          .lenient = options.lenient,
+          .keep_quantised = !options.no_cache};
 }
 
 std::shared_ptr<const LoadedModel> open_model(const ModelOptions& options) {

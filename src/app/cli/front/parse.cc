@@ -54,6 +54,8 @@ void add_model(CLI::App& app, ModelOptions& model) {
       ->type_name("SLUG");
   app.add_flag("--lenient", model.lenient,
                "note missing and unused tensors instead of refusing the checkpoint");
+  app.add_flag("--no-cache", model.no_cache,
+               "neither keep quantised weights for the next time nor take kept ones (`vlm cache list`)");
 }
 
 CLI::Option* add_list(CLI::App& app, const char* name, std::vector<std::string>& list, const char* about) {
@@ -292,6 +294,28 @@ void add_making(CLI::App& parent, Parsed& parsed) {
   quantize_app
       .add_option("--revision", quantize->revision, "branch, tag or commit of a hub id (default: main)")
       ->type_name("REV");
+
+  quantize_app
+      .add_option("--base", quantize->base, "of delta weights: the language model they are added to")
+      ->type_name("MODEL");
+  quantize_app
+      .add_option("--calibrate", quantize->calibrate,
+                  "round for what the model sees: a folder of pictures, or data.json as `vlm data make` "
+                  "writes it")
+      ->type_name("FILE|DIR");
+  quantize_app
+      .add_option("--calibrate-count", quantize->calibrate_count,
+                  "at most so many of its pictures or questions (default: 128)")
+      ->check(CLI::Range(int64_t{1}, int64_t{100000}))
+      ->type_name("N");
+
+  CLI::App& cache_app =
+      command(parent, "cache", "quantised weights kept for the next start", "vlm cache list");
+  cache_app.require_subcommand(1);
+  CLI::App& cache_list = command(cache_app, "list", "what is kept, where, and how large", "vlm cache list");
+  target_of<CacheOptions>(cache_list, parsed);
+  CLI::App& cache_clear = command(cache_app, "clear", "remove all of it", "vlm cache clear");
+  cache_clear.parse_complete_callback([&parsed] { parsed.options.command = CacheOptions{.clear = true}; });
 
   CLI::App& train_app = command(parent, "train", "train a model after a recipe",
                                 "vlm train recipes/default.toml --set output.folder=runs/first");
