@@ -11,7 +11,7 @@ SRC = ROOT / "src"
 
 MAY = {
     "base": "",
-    "media": "base",
+    "media": "base kernels",
     "text": "base",
     "kernels": "base",
     "tensor": "base",
@@ -32,6 +32,7 @@ ONLY = {
     r"(hwy/|dnnl|oneapi/)": "kernels",
     r"vips/": "media",
     r"cairo": "media",
+    r"(jpeglib|jerror)": "media",
     r"pcre2": "text",
     r"curl/": "app",
     r"CLI/": "app",

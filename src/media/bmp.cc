@@ -71,7 +71,7 @@ Image decode_bmp(std::span<const std::byte> bytes, const std::string& name, cons
                  fmt::format("{} x {} pixels need {} bytes from byte {}, the file has {}", width, height,
                              stride * height, data_at, bytes.size()));
   }
-  Image image{height, width, std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
+  Image image = Image::of_size(height, width);
   for (int64_t y = 0; y < height; ++y) {
     const std::byte* row = bytes.data() + data_at + (signed_height < 0 ? y : height - 1 - y) * stride;
     uint8_t* target = image.row(y);

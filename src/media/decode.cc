@@ -4,12 +4,15 @@
 #include <vips/vips.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "media/jpeg.h"
 
 namespace vlm {
 namespace {
@@ -75,6 +78,9 @@ struct Unref {
   void operator()(VipsImage* image) const { g_object_unref(image); }
 };
 using VipsPointer = std::unique_ptr<VipsImage, Unref>;
+struct UnrefRegion {
+  void operator()(VipsRegion* region) const { g_object_unref(region); }
+};
 
 // The GIF without its first frame's transparency, so that see-through pixels keep the palette's colour as in
 // Pillow's conversion; libvips would make them black.
@@ -141,23 +147,58 @@ uint8_t to_byte(T value) {
                       : 0;  // also what is not a number
 }
 
+// One row; bands beyond the third are dropped.
 template <typename T, bool shift>
-void to_rgb(const T* samples, int bands, Image& image) {
+void to_rgb(const void* row, int bands, int64_t width, uint8_t* target) {
+  const T* samples = static_cast<const T*>(row);
   const int step = bands >= 3 ? 1 : 0;
-  uint8_t* target = image.pixels.data();
-  for (int64_t i = 0; i < image.height * image.width; ++i, samples += bands, target += 3) {
+  for (int64_t x = 0; x < width; ++x, samples += bands, target += 3) {
     for (int c = 0; c < 3; ++c) target[c] = to_byte<T, shift>(samples[c * step]);
   }
 }
 
-void cmyk_to_rgb(const uint8_t* samples, int bands, Image& image) {
-  uint8_t* target = image.pixels.data();
-  for (int64_t i = 0; i < image.height * image.width; ++i, samples += bands, target += 3) {
+void bytes_to_rgb(const void* row, int bands, int64_t width, uint8_t* target) {
+  if (bands == 3) {
+    std::memcpy(target, row, static_cast<size_t>(width * 3));
+  } else if (bands == 4) {  // a loop of known steps becomes vector code
+    to_rgb<uint8_t, false>(row, 4, width, target);
+  } else {
+    to_rgb<uint8_t, false>(row, bands, width, target);
+  }
+}
+
+void cmyk_to_rgb(const void* row, int bands, int64_t width, uint8_t* target) {
+  const auto* samples = static_cast<const uint8_t*>(row);
+  for (int64_t x = 0; x < width; ++x, samples += bands, target += 3) {
     const int white = 255 - samples[3];
     for (int c = 0; c < 3; ++c) {
       const int product = samples[c] * white + 128;  // divided by 255 with rounding, as Pillow does it
       target[c] = static_cast<uint8_t>(std::clamp(white - ((product >> 8) + product) / 256, 0, 255));
     }
+  }
+}
+
+using RowToRgb = void (*)(const void* row, int bands, int64_t width, uint8_t* target);
+
+// Null for samples that no file holds.
+RowToRgb row_to_rgb(const VipsImage* source) {
+  switch (source->BandFmt) {
+    case VIPS_FORMAT_UCHAR:
+      return source->Type == VIPS_INTERPRETATION_CMYK && source->Bands >= 4 ? cmyk_to_rgb : bytes_to_rgb;
+    case VIPS_FORMAT_USHORT:
+      return source->Bands == 1 ? to_rgb<uint16_t, false> : to_rgb<uint16_t, true>;
+    case VIPS_FORMAT_UINT:
+      return to_rgb<uint32_t, false>;
+    case VIPS_FORMAT_SHORT:
+      return to_rgb<int16_t, false>;
+    case VIPS_FORMAT_INT:
+      return to_rgb<int32_t, false>;
+    case VIPS_FORMAT_FLOAT:
+      return to_rgb<float, false>;
+    case VIPS_FORMAT_DOUBLE:
+      return to_rgb<double, false>;
+    default:
+      return nullptr;
   }
 }
 
@@ -174,56 +215,101 @@ std::string first_bytes(Bytes bytes) {
   return text;
 }
 
-// False when libvips reported an error.
-bool read_pixels(VipsImage* source, Image& image) {
-  size_t size = 0;
-  std::unique_ptr<void, void (*)(void*)> memory(vips_image_write_to_memory(source, &size),
-                                                [](void* p) { g_free(p); });
-  if (!memory) return false;
-  const int bands = source->Bands;
-  image = {source->Ysize, source->Xsize, {}};
-  image.pixels.resize(static_cast<size_t>(image.height * image.width * 3));
-  VLM_CHECK(size == VIPS_IMAGE_SIZEOF_PEL(source) * static_cast<size_t>(image.height * image.width));
-  const void* samples = memory.get();
-  switch (source->BandFmt) {
-    case VIPS_FORMAT_UCHAR:
-      if (source->Type == VIPS_INTERPRETATION_CMYK && bands >= 4) {
-        cmyk_to_rgb(static_cast<const uint8_t*>(samples), bands, image);
-      } else {
-        to_rgb<uint8_t, false>(static_cast<const uint8_t*>(samples), bands, image);
+// Rows [begin, begin + strip.height) of a picture of `height` rows, to where they stand when its EXIF
+// orientation, 2 to 8, is undone.
+void place_upright(const Image& strip, int64_t begin, int64_t height, int orientation, Image& result) {
+  // Orientations: 2 mirror, 3 half turn, 4 flip, 5 transpose, 6 turn right, 7 transverse, 8 turn left.
+  const bool is_transposed = orientation >= 5;
+  const bool is_mirrored = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool is_flipped = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  auto column = [&](int64_t x) { return is_mirrored ? strip.width - 1 - x : x; };
+  auto row = [&](int64_t y) { return is_flipped ? height - 1 - begin - y : begin + y; };
+  if (!is_transposed) {
+    for (int64_t y = 0; y < strip.height; ++y) {
+      const uint8_t* source = strip.row(y);
+      for (int64_t x = 0; x < strip.width; ++x, source += 3)
+        std::memcpy(result.row(row(y)) + column(x) * 3, source, 3);
+    }
+    return;
+  }
+  // Blocks that lie in the nearest cache on both sides, each run of the result from left to right. Pixels
+  // move as four bytes; the fourth is overwritten by the next pixel's first.
+  constexpr int64_t side = 32;
+  const int64_t step = (is_flipped ? -3 : 3) * strip.width;
+  for (int64_t top = 0; top < strip.height; top += side) {
+    const int64_t count = std::min(side, strip.height - top), bottom = top + count - 1;
+    for (int64_t left = 0; left < strip.width; left += side) {
+      for (int64_t x = left; x < std::min(left + side, strip.width); ++x) {
+        const uint8_t* source = strip.row(is_flipped ? bottom : top) + x * 3;
+        uint8_t* target = result.row(column(x)) + row(is_flipped ? bottom : top) * 3;
+        const int64_t wide = x + 1 < strip.width ? count - 1 : 0;
+        int64_t at = 0;
+        for (; at < wide; ++at, source += step, target += 3) std::memcpy(target, source, 4);
+        for (; at < count; ++at, source += step, target += 3) std::memcpy(target, source, 3);
       }
-      return true;
-    case VIPS_FORMAT_USHORT:
-      if (bands == 1) {
-        to_rgb<uint16_t, false>(static_cast<const uint16_t*>(samples), bands, image);
-      } else {
-        to_rgb<uint16_t, true>(static_cast<const uint16_t*>(samples), bands, image);
-      }
-      return true;
-    case VIPS_FORMAT_UINT:
-      to_rgb<uint32_t, false>(static_cast<const uint32_t*>(samples), bands, image);
-      return true;
-    case VIPS_FORMAT_SHORT:
-      to_rgb<int16_t, false>(static_cast<const int16_t*>(samples), bands, image);
-      return true;
-    case VIPS_FORMAT_INT:
-      to_rgb<int32_t, false>(static_cast<const int32_t*>(samples), bands, image);
-      return true;
-    case VIPS_FORMAT_FLOAT:
-      to_rgb<float, false>(static_cast<const float*>(samples), bands, image);
-      return true;
-    case VIPS_FORMAT_DOUBLE:
-      to_rgb<double, false>(static_cast<const double*>(samples), bands, image);
-      return true;
-    default:
-      vips_error("vlm", "samples of type %d", source->BandFmt);
-      return false;
+    }
   }
 }
 
-Image decode_with_vips(Bytes bytes, Format format, const std::string& name, const DecodeLimits& limits) {
+// Rows from top to bottom as RGB, through libvips or, where it is faster, through libjpeg. read() is false
+// when there was an error, which is then in libvips' buffer.
+class RgbRows {
+ public:
+  RgbRows(VipsImage* source, Bytes bytes, Format format) : source_(source), convert_(row_to_rgb(source)) {
+    if (format == Format::jpeg && (source->Bands == 1 || source->Bands == 3) &&
+        source->BandFmt == VIPS_FORMAT_UCHAR)
+      jpeg_.emplace(bytes);
+    else
+      region_.reset(vips_region_new(source));
+  }
+
+  bool read(int64_t y, int64_t count, uint8_t* const* rows) {
+    if (jpeg_) {
+      if ((y == 0 && !jpeg_->begin(source_->Ysize, source_->Xsize)) || !jpeg_->read(rows, count)) {
+        vips_error("jpeg", "%s", jpeg_->reason());
+        return false;
+      }
+      return true;
+    }
+    if (!convert_) {
+      vips_error("vlm", "samples of type %d", source_->BandFmt);
+      return false;
+    }
+    const VipsRect place = {0, static_cast<int>(y), source_->Xsize, static_cast<int>(count)};
+    if (!region_ || vips_region_prepare(region_.get(), &place) != 0) return false;
+    for (int64_t r = 0; r < count; ++r)
+      convert_(VIPS_REGION_ADDR(region_.get(), 0, place.top + static_cast<int>(r)), source_->Bands,
+               source_->Xsize, rows[r]);
+    return true;
+  }
+
+ private:
+  VipsImage* source_;
+  RowToRgb convert_;
+  std::optional<JpegRows> jpeg_;
+  std::unique_ptr<VipsRegion, UnrefRegion> region_;
+};
+
+// The picture as it stands upright, from strips of rows that stay in the cache; no whole copy lies between.
+bool read_pixels(RgbRows rows, int64_t height, int64_t width, int orientation, Image& image) {
+  constexpr int64_t strip_rows = 32;
+  const bool is_upright = orientation < 2 || orientation > 8;
+  const bool is_transposed = !is_upright && orientation >= 5;
+  image = Image::of_size(is_transposed ? width : height, is_transposed ? height : width);
+  Image strip{strip_rows, width, {}};
+  if (!is_upright) strip.pixels.resize(static_cast<size_t>(strip_rows * width * 3));
+  for (int64_t y = 0; y < height; y += strip_rows) {
+    strip.height = std::min(strip_rows, height - y);
+    std::array<uint8_t*, strip_rows> targets{};
+    for (int64_t r = 0; r < strip.height; ++r) targets[r] = is_upright ? image.row(y + r) : strip.row(r);
+    if (!rows.read(y, strip.height, targets.data())) return false;
+    if (!is_upright) place_upright(strip, y, height, orientation, image);
+  }
+  return true;
+}
+
+Image decode_any(Bytes bytes, Format format, const std::string& name, const DecodeLimits& limits) {
   Image image;
-  int orientation = 1;
   std::vector<std::byte> changed;
   if (format == Format::gif) bytes = changed = opaque_gif(bytes);
   with_vips(
@@ -232,11 +318,12 @@ Image decode_with_vips(Bytes bytes, Format format, const std::string& name, cons
         if (!source) return false;
         check_picture_size(source->Ysize, source->Xsize, name, limits);
         // AVIF and HEIC rotate as they decode; their EXIF field is a leftover.
-        if (format != Format::heif) orientation = vips_image_get_orientation(source.get());
-        return read_pixels(source.get(), image);
+        const int orientation = format == Format::heif ? 1 : vips_image_get_orientation(source.get());
+        return read_pixels(RgbRows(source.get(), bytes, format), source->Ysize, source->Xsize, orientation,
+                           image);
       },
       [&](const std::string& reason) { fail_damaged(name, format_name(format), reason); });
-  return upright(std::move(image), orientation);
+  return image;
 }
 
 }  // namespace
@@ -262,21 +349,10 @@ void fail_damaged(const std::string& name, const std::string& format, const std:
 
 Image upright(Image image, int orientation) {
   if (orientation < 2 || orientation > 8) return image;
-  // Orientations: 2 mirror, 3 half turn, 4 flip, 5 transpose, 6 turn right, 7 transverse, 8 turn left.
-  const bool transposed = orientation >= 5;
-  const bool mirrored = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool flipped = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  Image result{transposed ? image.width : image.height, transposed ? image.height : image.width, {}};
-  result.pixels.resize(image.pixels.size());
-  for (int64_t y = 0; y < result.height; ++y) {
-    uint8_t* target = result.row(y);
-    for (int64_t x = 0; x < result.width; ++x, target += 3) {
-      int64_t from_y = transposed ? x : y, from_x = transposed ? y : x;
-      if (mirrored) from_x = image.width - 1 - from_x;
-      if (flipped) from_y = image.height - 1 - from_y;
-      std::memcpy(target, image.row(from_y) + from_x * 3, 3);
-    }
-  }
+  const bool is_transposed = orientation >= 5;
+  Image result =
+      Image::of_size(is_transposed ? image.width : image.height, is_transposed ? image.height : image.width);
+  place_upright(image, 0, image.height, orientation, result);
   return result;
 }
 
@@ -295,7 +371,7 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name, co
          first_bytes(bytes));
   }
   if (format == Format::bmp) return decode_bmp(bytes, name, limits);
-  return decode_with_vips(bytes, format, name, limits);
+  return decode_any(bytes, format, name, limits);
 }
 
 Image read_image(const std::filesystem::path& path, const DecodeLimits& limits) {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "media/decode.h"
 #include "media/draw.h"
 #include "media/image.h"
 #include "media/test_pictures.h"
@@ -63,6 +64,42 @@ TEST(Decode, AsPillowReadsThem) {
 void expect_parts(const std::string& message, const std::vector<std::string>& parts) {
   for (const std::string& part : parts)
     EXPECT_NE(message.find(part), std::string::npos) << message << " lacks " << part;
+}
+
+TEST(Decode, EveryOrientation) {
+  const Image image = pattern(45, 70);
+  // What stands in the stored picture where the upright one has (y, x), as EXIF defines orientations.
+  auto stored = [&](int orientation, int64_t y, int64_t x) {
+    const int64_t bottom = image.height - 1, right = image.width - 1;
+    switch (orientation) {
+      case 2:
+        return image.row(y) + (right - x) * 3;
+      case 3:
+        return image.row(bottom - y) + (right - x) * 3;
+      case 4:
+        return image.row(bottom - y) + x * 3;
+      case 5:
+        return image.row(x) + y * 3;
+      case 6:
+        return image.row(bottom - x) + y * 3;
+      case 7:
+        return image.row(bottom - x) + (right - y) * 3;
+      case 8:
+        return image.row(x) + (right - y) * 3;
+      default:
+        return image.row(y) + x * 3;
+    }
+  };
+  for (int orientation = 0; orientation <= 9; ++orientation) {
+    const Image result = upright(image, orientation);
+    const bool is_turned = orientation >= 5 && orientation <= 8;
+    ASSERT_EQ(result.height, is_turned ? image.width : image.height);
+    for (int64_t y = 0; y < result.height; ++y)
+      for (int64_t x = 0; x < result.width; ++x)
+        for (int64_t c = 0; c < 3; ++c)
+          ASSERT_EQ(result.row(y)[x * 3 + c], stored(orientation, y, x)[c])
+              << orientation << " at " << y << ", " << x;
+  }
 }
 
 TEST(Decode, RefusesWhatIsNoPicture) {

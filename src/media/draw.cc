@@ -270,8 +270,7 @@ Image Canvas::image() const {
   cairo_surface_flush(state_->surface);
   const unsigned char* data = cairo_image_surface_get_data(state_->surface);
   int stride = cairo_image_surface_get_stride(state_->surface);
-  Image image{state_->height, state_->width,
-              std::vector<uint8_t>(static_cast<size_t>(state_->height * state_->width * 3))};
+  Image image = Image::of_size(state_->height, state_->width);
   for (int64_t y = 0; y < image.height; ++y) {
     const auto* source = reinterpret_cast<const uint32_t*>(data + y * stride);
     uint8_t* target = image.row(y);

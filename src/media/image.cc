@@ -7,9 +7,13 @@
 
 namespace vlm {
 
+Image Image::of_size(int64_t height, int64_t width) {
+  return {height, width, Pixels(static_cast<size_t>(height * width * 3))};
+}
+
 Image Image::filled(int64_t height, int64_t width, std::array<uint8_t, 3> rgb) {
   VLM_CHECK(height > 0 && width > 0, "picture of {} x {} pixels", width, height);
-  Image image{height, width, std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
+  Image image = of_size(height, width);
   if (rgb[0] == rgb[1] && rgb[1] == rgb[2]) {
     std::fill(image.pixels.begin(), image.pixels.end(), rgb[0]);
     return image;

@@ -10,13 +10,16 @@
 #include <string>
 #include <vector>
 
+#include "media/pixel_memory.h"
+
 namespace vlm {
 
 struct Image {
   int64_t height = 0;
   int64_t width = 0;
-  std::vector<uint8_t> pixels;  // [height, width, 3]
+  Pixels pixels;  // [height, width, 3]
 
+  static Image of_size(int64_t height, int64_t width);  // whose pixels are yet to be written
   static Image filled(int64_t height, int64_t width, std::array<uint8_t, 3> rgb);
   uint8_t* row(int64_t y) { return pixels.data() + y * width * 3; }
   const uint8_t* row(int64_t y) const { return pixels.data() + y * width * 3; }
@@ -41,10 +44,27 @@ void write_jpeg(const std::filesystem::path& path, const Image& image, int quali
 
 enum class Filter { nearest, box, bilinear, hamming, bicubic, lanczos };
 
+// A larger picture of one colour with the picture at (top, left).
+struct Ground {
+  int64_t height = 0, width = 0;
+  int64_t top = 0, left = 0;
+  std::array<uint8_t, 3> fill{};
+};
+
+struct Window {
+  int64_t top = 0, left = 0;
+  int64_t height = 0, width = 0;
+};
+
 // Bit for bit what the Image.resize((width, height), filter) of Pillow 13 gives: two passes, fixed-point
 // weights, 8 bits between. Older versions differ by single steps on some pictures whose height shrinks the
 // most (the order of the passes changed).
 Image resize_pillow(const Image& image, int64_t height, int64_t width, Filter filter);
+
+// The same as pad() before and crop() behind the resize, without the work for what is cropped away and
+// without a copy of the picture. The window lies inside the result.
+Image resize_pillow(const Image& image, int64_t height, int64_t width, Filter filter, const Ground& ground,
+                    const Window& window);
 
 // Planar float image [3, height, width]; what torchvision-based processors work on.
 struct FloatImage {

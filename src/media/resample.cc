@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "kernels/cpu.h"
 
 namespace vlm {
 namespace {
@@ -65,58 +67,154 @@ T filter_value(Filter filter, T x) {
   }
 }
 
-using Lanes4 = int32_t __attribute__((vector_size(16)));
+// How far apart threads work: what two pieces of the result need of the input overlaps.
+constexpr int64_t kLeastRows = 32;
 
-inline uint8_t clamp_byte(int32_t value) {
-  return static_cast<uint8_t>(std::clamp(value, 0, 255));
+// The rows of a picture on its ground.
+class Rows {
+ public:
+  Rows(const Image& image, const Ground& ground) : image_(image), ground_(ground), bar_(3 * ground.width) {
+    for (size_t at = 0; at < bar_.size(); ++at) bar_[at] = ground.fill[at % 3];
+  }
+
+  bool has_sides() const { return ground_.width != image_.width; }
+
+  // `copy`, where there are bars at the sides: memory for a row.
+  const uint8_t* row(int64_t y, uint8_t* copy) const {
+    y -= ground_.top;
+    if (y < 0 || y >= image_.height) return bar_.data();
+    if (!has_sides()) return image_.row(y);
+    std::copy(bar_.begin(), bar_.end(), copy);
+    std::copy_n(image_.row(y), image_.width * 3, copy + ground_.left * 3);
+    return copy;
+  }
+  int64_t bytes() const { return 3 * ground_.width; }
+
+ private:
+  const Image& image_;
+  const Ground& ground_;
+  std::vector<uint8_t> bar_;
+};
+
+bool is_plain() {
+  return kernels::level_from_environment() == kernels::Level::off;
 }
 
-// One row. `wide` holds its pixels as four 32-bit lanes, the last of them zero.
-VLM_PER_CPU
-void horizontal_row(const Lanes4* wide, uint8_t* target, const FixedTaps& taps) {
-  const int32_t half = 1 << (taps.precision - 1), precision = taps.precision;
-  const int64_t outputs = taps.outputs(), width = taps.width;
-  for (int64_t x = 0; x < outputs; ++x, target += 3) {
-    const Lanes4* pixel = wide + taps.first[x];
-    const int32_t* weight = taps.weights.data() + x * width;
-    const int64_t count = taps.count[x];
-    Lanes4 sum = {half, half, half, 0};
-    for (int64_t k = 0; k < count; ++k) sum += pixel[k] * weight[k];
-    sum >>= precision;
-    target[0] = clamp_byte(sum[0]);
-    target[1] = clamp_byte(sum[1]);
-    target[2] = clamp_byte(sum[2]);
+uint8_t round_to_byte(int32_t sum, int precision) {
+  return static_cast<uint8_t>(std::clamp((sum + (1 << (precision - 1))) >> precision, 0, 255));
+}
+
+// The kernels' definitions.
+void plain_pixels(const uint8_t* row, const kernels::ByteTaps& taps, uint8_t* target) {
+  for (int64_t i = 0; i < taps.outputs(); ++i, target += 3) {
+    for (int64_t c = 0; c < 3; ++c) {
+      int32_t sum = 0;
+      for (int64_t k = 0; k < taps.count[i]; ++k)
+        sum += row[(taps.first[i] + k) * 3 + c] * taps.weights[i * taps.width + k];
+      target[c] = round_to_byte(sum, taps.precision);
+    }
   }
 }
 
-// `length` bytes of one output row; the rows of `source` are `stride` apart.
-VLM_PER_CPU
-void vertical_row(const uint8_t* source, int64_t stride, int64_t length, uint8_t* target,
-                  const int32_t* weight, int64_t count, int precision) {
-  constexpr int64_t block = 512;
-  int32_t sums[block];
-  for (int64_t begin = 0; begin < length; begin += block) {
-    const int64_t size = std::min(block, length - begin);
-    std::fill_n(sums, size, 1 << (precision - 1));
-    int64_t k = 0;
-    for (; k + 4 <= count; k += 4) {  // four rows for each time the sums are loaded and stored
-      const uint8_t* row = source + k * stride + begin;
-      for (int64_t x = 0; x < size; ++x) {
-        sums[x] += row[x] * weight[k] + row[stride + x] * weight[k + 1] +
-                   row[2 * stride + x] * weight[k + 2] + row[3 * stride + x] * weight[k + 3];
+void plain_rows(const uint8_t* const* rows, const kernels::ByteTaps& taps, int64_t idx, uint8_t* target,
+                int64_t length) {
+  for (int64_t at = 0; at < length; ++at) {
+    int32_t sum = 0;
+    for (int64_t k = 0; k < taps.count[idx]; ++k) sum += rows[k][at] * taps.weights[idx * taps.width + k];
+    target[at] = round_to_byte(sum, taps.precision);
+  }
+}
+
+void resample_row_group(const uint8_t* const* rows, int64_t count, const BytePass& pass,
+                        uint8_t* const* targets) {
+  if (!pass.taps) {
+    for (int64_t r = 0; r < count; ++r) std::copy_n(rows[r] + pass.begin * 3, pass.size * 3, targets[r]);
+  } else if (is_plain()) {
+    for (int64_t r = 0; r < count; ++r) plain_pixels(rows[r], *pass.taps, targets[r]);
+  } else {
+    kernels::resample_pixels(rows, count, *pass.taps, targets);
+  }
+}
+
+void blend_rows(const uint8_t* const* rows, const kernels::ByteTaps& taps, int64_t idx, uint8_t* target,
+                int64_t length) {
+  if (is_plain())
+    plain_rows(rows, taps, idx, target, length);
+  else
+    kernels::resample_rows(rows, taps, idx, target, length);
+}
+
+// One thread's share: rows [begin, end) of the result.
+class Worker {
+ public:
+  Worker(const Rows& rows, const BytePass& vertical, const BytePass& horizontal, Image& result)
+      : rows_(rows), vertical_(vertical), horizontal_(horizontal), result_(result) {
+    if (rows.has_sides()) copies_.resize(kGroup * rows.bytes());
+  }
+
+  // Rows keep their height: horizontal sums of groups of rows.
+  void horizontal_only(int64_t begin, int64_t end) {
+    for (int64_t y = begin; y < end; y += kGroup)
+      take(vertical_.begin + y, std::min(kGroup, end - y), [&](int64_t r) { return result_.row(y + r); });
+  }
+
+  // A ring of rows that have their width already, of which the vertical sums take the last few.
+  void horizontal_first(int64_t begin, int64_t end) {
+    const kernels::ByteTaps& taps = *vertical_.taps;
+    const int64_t depth = taps.width + kGroup, length = result_.width * 3;
+    std::vector<uint8_t> ring(depth * length);
+    auto slot = [&](int64_t y) { return ring.data() + y % depth * length; };
+    std::vector<const uint8_t*> window(taps.width);
+    int64_t next = taps.first[begin];
+    const int64_t last = taps.first[end - 1] + taps.count[end - 1];
+    for (int64_t y = begin; y < end; ++y) {
+      for (; next < taps.first[y] + taps.count[y]; next += std::min(kGroup, last - next))
+        take(next, std::min(kGroup, last - next), [&](int64_t r) { return slot(next + r); });
+      for (int64_t k = 0; k < taps.count[y]; ++k) window[k] = slot(taps.first[y] + k);
+      blend_rows(window.data(), taps, y, result_.row(y), length);
+    }
+  }
+
+  void vertical_first(int64_t begin, int64_t end) {
+    const kernels::ByteTaps& taps = *vertical_.taps;
+    int64_t from = horizontal_.begin, to = from + horizontal_.size;
+    if (horizontal_.taps) from = horizontal_.taps->begin(), to = horizontal_.taps->end();
+    std::vector<uint8_t> group(kGroup * rows_.bytes());
+    std::vector<const uint8_t*> window(taps.width);
+    for (int64_t y = begin; y < end; y += kGroup) {
+      const int64_t count = std::min(kGroup, end - y);
+      const uint8_t* sources[kGroup];
+      uint8_t* targets[kGroup];
+      for (int64_t r = 0; r < count; ++r) {
+        for (int64_t k = 0; k < taps.count[y + r]; ++k)
+          window[k] = rows_.row(taps.first[y + r] + k, copies_.data()) + from * 3;
+        sources[r] = group.data() + r * rows_.bytes();
+        targets[r] = result_.row(y + r);
+        blend_rows(window.data(), taps, y + r, group.data() + r * rows_.bytes() + from * 3, (to - from) * 3);
       }
+      resample_row_group(sources, count, horizontal_, targets);
     }
-    for (; k < count; ++k) {
-      const uint8_t* row = source + k * stride + begin;
-      for (int64_t x = 0; x < size; ++x) sums[x] += row[x] * weight[k];
-    }
-    for (int64_t x = 0; x < size; ++x) target[begin + x] = clamp_byte(sums[x] >> precision);
   }
-}
 
-Image empty_image(int64_t height, int64_t width) {
-  return {height, width, std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
-}
+ private:
+  static constexpr int64_t kGroup = 4;  // rows that the kernel takes at once
+
+  template <typename Target>
+  void take(int64_t y, int64_t count, const Target& target) {
+    const uint8_t* sources[kGroup];
+    uint8_t* targets[kGroup];
+    for (int64_t r = 0; r < count; ++r) {
+      sources[r] = rows_.row(y + r, copies_.data() + r * rows_.bytes());
+      targets[r] = target(r);
+    }
+    resample_row_group(sources, count, horizontal_, targets);
+  }
+
+  const Rows& rows_;
+  const BytePass &vertical_, &horizontal_;
+  Image& result_;
+  std::vector<uint8_t> copies_;
+};
 
 int64_t row_grain(int64_t bytes_of_row) {
   return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, bytes_of_row));
@@ -197,51 +295,45 @@ template Taps<double> antialias_taps<double>(int64_t, int64_t, Filter);
 template Taps<float> interpolation_taps<float>(int64_t, int64_t, Filter);
 template Taps<double> interpolation_taps<double>(int64_t, int64_t, Filter);
 
-FixedTaps fixed_taps(const Taps<double>& taps, int precision) {
-  FixedTaps fixed;
-  fixed.width = taps.width;
-  fixed.first = taps.first;
-  fixed.count = taps.count;
-  fixed.precision = precision;
-  fixed.weights.resize(taps.weights.size());
+kernels::ByteTaps fixed_taps(const Taps<double>& taps, int precision, int64_t begin, int64_t size) {
+  VLM_CHECK(begin >= 0 && size > 0 && begin + size <= taps.outputs());
   const double scale = static_cast<double>(int64_t{1} << precision);
-  std::transform(taps.weights.begin(), taps.weights.end(), fixed.weights.begin(), [scale](double weight) {
-    return static_cast<int32_t>(weight * scale + (weight < 0 ? -0.5 : 0.5));
-  });
-  return fixed;
+  std::vector<int32_t> weights(size * taps.width);
+  std::transform(taps.weights.begin() + begin * taps.width,
+                 taps.weights.begin() + (begin + size) * taps.width, weights.begin(), [scale](double weight) {
+                   return static_cast<int32_t>(weight * scale + (weight < 0 ? -0.5 : 0.5));
+                 });
+  return kernels::ByteTaps({taps.first.begin() + begin, taps.first.begin() + begin + size},
+                           {taps.count.begin() + begin, taps.count.begin() + begin + size},
+                           std::move(weights), taps.width, precision);
 }
 
-Image resample_vertically(const Image& image, const FixedTaps& taps) {
-  Image result = empty_image(taps.outputs(), image.width);
-  const int64_t stride = image.width * 3;
-  parallel_for(0, result.height, row_grain(stride * taps.width), [&](int64_t begin, int64_t end) {
-    for (int64_t y = begin; y < end; ++y) {
-      vertical_row(image.row(taps.first[y]), stride, stride, result.row(y),
-                   taps.weights.data() + y * taps.width, taps.count[y], taps.precision);
-    }
-  });
-  return result;
-}
-
-Image resample_horizontally(const Image& image, const FixedTaps& taps) {
-  Image result = empty_image(image.height, taps.outputs());
-  parallel_for(0, image.height, row_grain(image.width * 3), [&](int64_t begin, int64_t end) {
-    std::vector<Lanes4> wide(static_cast<size_t>(image.width));
-    for (int64_t y = begin; y < end; ++y) {
-      const uint8_t* pixel = image.row(y);
-      for (Lanes4& lanes : wide) {
-        lanes = Lanes4{pixel[0], pixel[1], pixel[2], 0};
-        pixel += 3;
-      }
-      horizontal_row(wide.data(), result.row(y), taps);
-    }
-  });
+Image resample(const Image& image, const Ground& ground, const BytePass& vertical, const BytePass& horizontal,
+               bool vertical_first) {
+  const Rows rows(image, ground);
+  if (vertical.taps && (vertical_first || !horizontal.taps) && rows.has_sides()) {
+    // The vertical sums take many rows at once: they are laid out whole.
+    const Image padded = pad(image, ground.height, ground.width, ground.top, ground.left, ground.fill);
+    return resample(padded, {padded.height, padded.width, 0, 0, {}}, vertical, horizontal, vertical_first);
+  }
+  Image result = Image::of_size(vertical.outputs(), horizontal.outputs());
+  const int64_t inputs_per_row = std::max<int64_t>(1, ground.height / result.height);
+  parallel_for(0, result.height, std::max(kLeastRows, row_grain(rows.bytes() * inputs_per_row)),
+               [&](int64_t begin, int64_t end) {
+                 Worker worker(rows, vertical, horizontal, result);
+                 if (!vertical.taps)
+                   worker.horizontal_only(begin, end);
+                 else if (vertical_first || !horizontal.taps)
+                   worker.vertical_first(begin, end);
+                 else
+                   worker.horizontal_first(begin, end);
+               });
   return result;
 }
 
 Image gather_pixels(const Image& image, const std::vector<int64_t>& rows,
                     const std::vector<int64_t>& columns) {
-  Image result = empty_image(static_cast<int64_t>(rows.size()), static_cast<int64_t>(columns.size()));
+  Image result = Image::of_size(static_cast<int64_t>(rows.size()), static_cast<int64_t>(columns.size()));
   parallel_for(0, result.height, row_grain(result.width * 3), [&](int64_t begin, int64_t end) {
     for (int64_t y = begin; y < end; ++y) {
       const uint8_t* source = image.row(rows[y]);

@@ -3,18 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "kernels/resample.h"
 #include "media/image.h"
-
-// The passes are compiled for what every x86-64 has and for AVX2 with FMA, and chosen when the program
-// starts; they are loops that the compiler turns into vectors. Sanitizers cannot run inside that choice.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
-    !defined(__clang__)
-#define VLM_PER_CPU __attribute__((target_clones("arch=x86-64-v3", "default"), optimize("O3")))
-#else
-#define VLM_PER_CPU
-#endif
 
 namespace vlm {
 
@@ -28,10 +21,6 @@ struct Taps {
   int64_t outputs() const { return static_cast<int64_t>(first.size()); }
 };
 
-struct FixedTaps : Taps<int32_t> {
-  int precision = 0;  // weights are scaled by 2^precision
-};
-
 // The filter stretched by the scale when shrinking, its weights normalised where the border cuts it. T is the
 // type the reference computes in: double in Pillow and for torch's bytes, float for torch's floats; where a
 // window begins depends on it.
@@ -43,11 +32,20 @@ Taps<T> antialias_taps(int64_t input, int64_t output, Filter filter);
 template <typename T>
 Taps<T> interpolation_taps(int64_t input, int64_t output, Filter filter);
 
-FixedTaps fixed_taps(const Taps<double>& taps, int precision);
+// Weights as integers, scaled by 2^precision; outputs [begin, begin + size) alone.
+kernels::ByteTaps fixed_taps(const Taps<double>& taps, int precision, int64_t begin, int64_t size);
 
-// One pass; the other side keeps its size. Sums are rounded to 8 bits.
-Image resample_horizontally(const Image& image, const FixedTaps& taps);
-Image resample_vertically(const Image& image, const FixedTaps& taps);
+// What happens to one side of a picture: weighted sums, or only a part of it is kept.
+struct BytePass {
+  std::optional<kernels::ByteTaps> taps;
+  int64_t begin = 0, size = 0;  // the part, where there are no taps
+  int64_t outputs() const { return taps ? taps->outputs() : size; }
+};
+
+// Both passes; sums are rounded to 8 bits after each. Rows run through them few at a time, so that what is
+// between the passes stays in the cache.
+Image resample(const Image& image, const Ground& ground, const BytePass& vertical, const BytePass& horizontal,
+               bool vertical_first);
 
 // Output (y, x) is input (rows[y], columns[x]).
 Image gather_pixels(const Image& image, const std::vector<int64_t>& rows,

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "kernels/cpu.h"
 #include "media/image.h"
 #include "media/resample.h"
 
@@ -36,32 +37,21 @@ std::vector<int64_t> torch_nearest(int64_t input, int64_t output) {
   return indices;
 }
 
-FixedTaps pillow_taps(int64_t input, int64_t output, Filter filter) {
-  constexpr int precision = 32 - 8 - 2;
-  return fixed_taps(antialias_taps<double>(input, output, filter), precision);
+// A side that keeps its size is not filtered. `make` gives the taps of outputs [begin, begin + size).
+template <typename Make>
+BytePass make_pass(int64_t input, int64_t output, int64_t begin, int64_t size, const Make& make) {
+  if (input == output) return {std::nullopt, begin, size};
+  return {make(input, output, begin, size), 0, 0};
 }
 
 // torch keeps weights of bytes in 16 bits, at the finest precision that holds the side's largest one.
-FixedTaps torch_byte_taps(int64_t input, int64_t output, Filter filter, bool antialias) {
+kernels::ByteTaps torch_byte_taps(int64_t input, int64_t output, Filter filter, bool antialias) {
   const Taps<double> taps = antialias ? antialias_taps<double>(input, output, filter)
                                       : interpolation_taps<double>(input, output, filter);
   const double largest = *std::max_element(taps.weights.begin(), taps.weights.end());
   int precision = 0;
   while (precision < 22 && static_cast<int>(0.5 + largest * (1 << (precision + 1))) < (1 << 15)) ++precision;
-  return fixed_taps(taps, precision);
-}
-
-// A side that keeps its size is not filtered.
-template <typename MakeTaps>
-Image resize_bytes(const Image& image, int64_t height, int64_t width, bool vertical_first,
-                   MakeTaps make_taps) {
-  auto vertically = [&](const Image& from) {
-    return height == image.height ? from : resample_vertically(from, make_taps(image.height, height));
-  };
-  auto horizontally = [&](const Image& from) {
-    return width == image.width ? from : resample_horizontally(from, make_taps(image.width, width));
-  };
-  return vertical_first ? horizontally(vertically(image)) : vertically(horizontally(image));
+  return fixed_taps(taps, precision, 0, output);
 }
 
 void check_torch_filter(Filter filter, bool antialias) {
@@ -84,54 +74,66 @@ FloatImage gather_floats(const FloatImage& image, const std::vector<int64_t>& ro
   return result;
 }
 
-// Eight rows at a time, so that the sums of one need not wait for each other; at the end the last row fills
-// up.
-VLM_PER_CPU
-void horizontal_floats(const float* source, int64_t width, int64_t rows, float* target,
-                       const Taps<float>& taps) {
-  constexpr int64_t group = 8;
-  const int64_t outputs = taps.outputs();
-  for (int64_t row = 0; row < rows; row += group) {
-    const int64_t real = std::min(group, rows - row);
-    const float* line[group];
-    for (int64_t r = 0; r < group; ++r) line[r] = source + (row + std::min(r, real - 1)) * width;
-    for (int64_t x = 0; x < outputs; ++x) {
-      const int64_t first = taps.first[x], count = taps.count[x];
-      const float* weight = taps.weights.data() + x * taps.width;
-      float sums[group] = {};
-      for (int64_t k = 0; k < count; ++k) {
-        for (int64_t r = 0; r < group; ++r) sums[r] = std::fma(line[r][first + k], weight[k], sums[r]);
-      }
-      for (int64_t r = 0; r < real; ++r) target[(row + r) * outputs + x] = sums[r];
+kernels::FloatTaps pointers(const Taps<float>& taps) {
+  return {taps.first.data(), taps.count.data(), taps.weights.data(), taps.width, taps.outputs()};
+}
+
+// The kernels' definitions.
+void plain_floats(const float* source, int64_t rows, int64_t width, const Taps<float>& taps, float* target) {
+  for (int64_t row = 0; row < rows; ++row, source += width) {
+    for (int64_t i = 0; i < taps.outputs(); ++i) {
+      float sum = 0;
+      for (int64_t k = 0; k < taps.count[i]; ++k)
+        sum = std::fma(source[taps.first[i] + k], taps.weights[i * taps.width + k], sum);
+      *target++ = sum;
     }
   }
 }
 
-VLM_PER_CPU
-void vertical_floats(const float* source, int64_t width, float* target, const Taps<float>& taps, int64_t y) {
-  const int64_t count = taps.count[y];
-  const float* weight = taps.weights.data() + y * taps.width;
-  const float* first = source + taps.first[y] * width;
-  std::fill_n(target, width, 0.0f);
-  for (int64_t k = 0; k < count; ++k) {
-    const float* row = first + k * width;
-    for (int64_t x = 0; x < width; ++x) target[x] = std::fma(row[x], weight[k], target[x]);
+void plain_float_rows(const float* source, int64_t width, const Taps<float>& taps, int64_t idx,
+                      float* target) {
+  for (int64_t x = 0; x < width; ++x) {
+    float sum = 0;
+    for (int64_t k = 0; k < taps.count[idx]; ++k)
+      sum = std::fma(source[(taps.first[idx] + k) * width + x], taps.weights[idx * taps.width + k], sum);
+    target[x] = sum;
   }
 }
 
 }  // namespace
 
 Image resize_pillow(const Image& image, int64_t height, int64_t width, Filter filter) {
-  check_resize(image.height, image.width, height, width);
   if (height == image.height && width == image.width) return image;
+  return resize_pillow(image, height, width, filter, {image.height, image.width, 0, 0, {}},
+                       {0, 0, height, width});
+}
+
+Image resize_pillow(const Image& image, int64_t height, int64_t width, Filter filter, const Ground& ground,
+                    const Window& window) {
+  check_resize(image.height, image.width, height, width);
+  VLM_CHECK(ground.top >= 0 && ground.left >= 0 && ground.top + image.height <= ground.height &&
+            ground.left + image.width <= ground.width);
+  VLM_CHECK(window.top >= 0 && window.left >= 0 && window.height > 0 && window.width > 0 &&
+            window.top + window.height <= height && window.left + window.width <= width);
   if (filter == Filter::nearest) {
-    return gather_pixels(image, pillow_nearest(image.height, height), pillow_nearest(image.width, width));
+    const bool is_whole = ground.height == image.height && ground.width == image.width;
+    auto part = [](const std::vector<int64_t>& indices, int64_t begin, int64_t size) {
+      return std::vector<int64_t>(indices.begin() + begin, indices.begin() + begin + size);
+    };
+    return gather_pixels(
+        is_whole ? image : pad(image, ground.height, ground.width, ground.top, ground.left, ground.fill),
+        part(pillow_nearest(ground.height, height), window.top, window.height),
+        part(pillow_nearest(ground.width, width), window.left, window.width));
   }
+  auto make = [filter](int64_t input, int64_t output, int64_t begin, int64_t size) {
+    constexpr int precision = 32 - 8 - 2;
+    return fixed_taps(antialias_taps<double>(input, output, filter), precision, begin, size);
+  };
   // Since Pillow 13; before, rows always came first. The rounding between the passes makes it visible, by a
   // step.
-  const bool vertical_first = height < image.height && image.height - height > 2 * (image.width - width);
-  return resize_bytes(image, height, width, vertical_first,
-                      [filter](int64_t input, int64_t output) { return pillow_taps(input, output, filter); });
+  const bool vertical_first = height < ground.height && ground.height - height > 2 * (ground.width - width);
+  return resample(image, ground, make_pass(ground.height, height, window.top, window.height, make),
+                  make_pass(ground.width, width, window.left, window.width, make), vertical_first);
 }
 
 Image resize_torch(const Image& image, int64_t height, int64_t width, Filter filter, bool antialias) {
@@ -141,9 +143,12 @@ Image resize_torch(const Image& image, int64_t height, int64_t width, Filter fil
   if (filter == Filter::nearest) {
     return gather_pixels(image, torch_nearest(image.height, height), torch_nearest(image.width, width));
   }
-  return resize_bytes(image, height, width, false, [filter, antialias](int64_t input, int64_t output) {
+  auto make = [filter, antialias](int64_t input, int64_t output, int64_t, int64_t) {
     return torch_byte_taps(input, output, filter, antialias);
-  });
+  };
+  return resample(image, {image.height, image.width, 0, 0, {}},
+                  make_pass(image.height, height, 0, height, make),
+                  make_pass(image.width, width, 0, width, make), /*vertical_first=*/false);
 }
 
 FloatImage resize_torch(const FloatImage& image, int64_t height, int64_t width, Filter filter,
@@ -157,19 +162,28 @@ FloatImage resize_torch(const FloatImage& image, int64_t height, int64_t width, 
   const auto make = antialias ? antialias_taps<float> : interpolation_taps<float>;
   const Taps<float> horizontal = make(image.width, width, filter);
   const Taps<float> vertical = make(image.height, height, filter);
+  const bool is_plain = kernels::level_from_environment() == kernels::Level::off;
   std::vector<float> narrow(static_cast<size_t>(image.channels * image.height * width));
   FloatImage result{image.channels, height, width,
                     std::vector<float>(static_cast<size_t>(image.channels * height * width))};
-  parallel_for(0, image.channels * image.height, std::max<int64_t>(1, 16384 / image.width),
+  parallel_for(0, image.channels * image.height, std::max<int64_t>(16, 16384 / image.width),
                [&](int64_t begin, int64_t end) {
-                 horizontal_floats(image.values.data() + begin * image.width, image.width, end - begin,
-                                   narrow.data() + begin * width, horizontal);
+                 const float* source = image.values.data() + begin * image.width;
+                 float* target = narrow.data() + begin * width;
+                 if (is_plain)
+                   plain_floats(source, end - begin, image.width, horizontal, target);
+                 else
+                   kernels::resample_floats(source, end - begin, image.width, pointers(horizontal), target);
                });
   parallel_for(0, image.channels * height, std::max<int64_t>(1, 16384 / width),
                [&](int64_t begin, int64_t end) {
                  for (int64_t row = begin; row < end; ++row) {
                    const float* plane = narrow.data() + row / height * image.height * width;
-                   vertical_floats(plane, width, result.values.data() + row * width, vertical, row % height);
+                   float* target = result.values.data() + row * width;
+                   if (is_plain)
+                     plain_float_rows(plane, width, vertical, row % height, target);
+                   else
+                     kernels::resample_float_rows(plane, width, pointers(vertical), row % height, target);
                  }
                });
   return result;

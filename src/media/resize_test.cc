@@ -84,6 +84,44 @@ TEST(Resize, TorchvisionBytesBitForBit) {
   }
 }
 
+// Against the whole result, cropped, and against a padded copy: all filters, both orders of the passes, sides
+// that keep their size, one pixel.
+TEST(Resize, WindowsAndGroundsAreCropsAndPaddings) {
+  struct Sizes {
+    int64_t height, width, new_height, new_width;
+  };
+  for (Filter filter :
+       {Filter::nearest, Filter::box, Filter::bilinear, Filter::hamming, Filter::bicubic, Filter::lanczos})
+    for (const Sizes& sizes : std::vector<Sizes>{{61, 83, 30, 41},
+                                                 {200, 31, 20, 33},
+                                                 {40, 57, 40, 23},
+                                                 {57, 40, 23, 40},
+                                                 {33, 47, 33, 47},
+                                                 {7, 9, 40, 50},
+                                                 {1, 1, 5, 3},
+                                                 {90, 1, 4, 7}}) {
+      const Image image = pattern(sizes.height, sizes.width);
+      const int64_t height = sizes.new_height, width = sizes.new_width;
+      const Window window{height / 3, width / 4, height - height / 3 - height / 5,
+                          width - width / 4 - width / 5};
+      EXPECT_EQ(
+          resize_pillow(image, height, width, filter, {image.height, image.width, 0, 0, {}}, window).pixels,
+          crop(resize_pillow(image, height, width, filter), window.top, window.left, window.height,
+               window.width)
+              .pixels);
+      for (const Ground& ground : std::vector<Ground>{{image.height + 9, image.width, 4, 0, {1, 2, 3}},
+                                                      {image.height, image.width + 11, 0, 5, {200, 100, 0}},
+                                                      {image.height + 3, image.width + 1, 3, 0, {9, 9, 9}}}) {
+        const Image padded = pad(image, ground.height, ground.width, ground.top, ground.left, ground.fill);
+        EXPECT_EQ(resize_pillow(image, height, width, filter, ground, window).pixels,
+                  crop(resize_pillow(padded, height, width, filter), window.top, window.left, window.height,
+                       window.width)
+                      .pixels)
+            << sizes.height << " x " << sizes.width << ", ground " << ground.height << " x " << ground.width;
+      }
+    }
+}
+
 TEST(Resize, SameWithAnyNumberOfThreads) {
   Image image = pattern(333, 517);
   int threads = num_threads();

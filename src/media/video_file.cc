@@ -207,8 +207,7 @@ class Converter {
     int strides[4] = {static_cast<int>(stride)};
     if (sws_scale(context_, frame.data, frame.linesize, 0, frame.height, planes, strides) != frame.height)
       fail_damaged(name, "video", "a frame could not be converted to RGB");
-    Image image{frame.height, frame.width,
-                std::vector<uint8_t>(row_bytes * static_cast<size_t>(frame.height))};
+    Image image = Image::of_size(frame.height, frame.width);
     for (int64_t y = 0; y < image.height; ++y)
       std::memcpy(image.row(y), rows_.data() + static_cast<size_t>(y) * stride, row_bytes);
     return image;

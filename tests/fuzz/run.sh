@@ -14,13 +14,13 @@ build=build-fuzz
 mkdir -p "$build"
 
 # clang cannot compile LibTorch 1.13's headers as C++20 with GCC 12's library; tests/fuzz/clang_prelude.h says why and mends it.
-flags="-std=c++20 -include tests/fuzz/clang_prelude.h -O1 -g1 -w -fopenmp=libgomp -DFMT_SHARED -fno-sanitize-recover=all
+flags="-std=c++20 -include tests/fuzz/clang_prelude.h -O1 -g1 -w -fopenmp=libgomp -DFMT_SHARED -DHWY_SHARED_DEFINE -fno-sanitize-recover=all
   -Isrc -Iinclude -isystem /usr/include/torch/csrc/api/include $(pkg-config --cflags vips cairo libpcre2-8 libutf8proc libavformat libavcodec libavutil libswscale)"
-libraries="-ltorch_cpu -lc10 -lfmt -lz -lgomp $(pkg-config --libs vips cairo libpcre2-8 libutf8proc libavformat libavcodec libavutil libswscale) -ljpeg"
+libraries="-ltorch_cpu -lc10 -lfmt -lz -lgomp -lhwy $(pkg-config --libs vips cairo libpcre2-8 libutf8proc libavformat libavcodec libavutil libswscale) -ljpeg"
 
 objects=()
 : > "$build/todo"
-for source in src/{base,tensor,media,text,weights}/*.cc; do
+for source in src/{base,tensor,media,text,weights}/*.cc src/kernels/{cpu,resample}.cc; do
   [[ $source =~ _(test|bench|fuzz)\.cc$ ]] && continue
   object=$build/$(echo "${source#src/}" | tr / _).o
   objects+=("$object")

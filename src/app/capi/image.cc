@@ -33,7 +33,7 @@ Image Image::from_pixels(const std::uint8_t* rgb, std::int64_t height, std::int6
     if (row_bytes != 0 && row_bytes < width * 3)
       fail(ErrorKind::bad_request, "give the distance between rows in bytes, or 0 for rows without gaps",
            "rows of {} pixels take {} bytes, but lie {} apart", width, width * 3, row_bytes);
-    vlm::Image image{height, width, std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
+    vlm::Image image = vlm::Image::of_size(height, width);
     std::int64_t stride = row_bytes == 0 ? width * 3 : row_bytes;
     for (std::int64_t y = 0; y < height; ++y) std::copy_n(rgb + y * stride, width * 3, image.row(y));
     return Access::image(std::move(image));

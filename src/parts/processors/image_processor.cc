@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/parallel.h"
+
 namespace vlm {
 
 namespace {
@@ -116,52 +118,72 @@ void ImageProcessor::read_values(const Json& json) {
 }
 
 Image ImageProcessor::geometry(const Image& image) const {
-  Image current = image;
-  if (pad_to_square && current.height != current.width) {
-    int64_t side = std::max(current.height, current.width);
-    std::array<uint8_t, 3> colour{};
+  Ground ground{image.height, image.width, 0, 0, {}};
+  if (pad_to_square && image.height != image.width) {
+    ground.height = ground.width = std::max(image.height, image.width);
+    ground.top = (ground.height - image.height) / 2;
+    ground.left = (ground.width - image.width) / 2;
     for (size_t channel = 0; channel < 3; ++channel)
-      colour[channel] = static_cast<uint8_t>(image_mean[channel] * 255);
-    current = pad(current, side, side, (side - current.height) / 2, (side - current.width) / 2, colour);
+      ground.fill[channel] = static_cast<uint8_t>(image_mean[channel] * 255);
   }
+  int64_t height = ground.height, width = ground.width;
   if (do_resize && shortest_edge) {
     // The long side is truncated, not rounded (transformers get_resize_output_image_size).
-    int64_t shorter = std::min(current.height, current.width),
-            longer = std::max(current.height, current.width);
+    int64_t shorter = std::min(height, width), longer = std::max(height, width);
     int64_t scaled = static_cast<int64_t>(static_cast<double>(*shortest_edge) * static_cast<double>(longer) /
                                           static_cast<double>(shorter));
-    bool is_tall = current.height >= current.width;
-    current = resize_pillow(current, is_tall ? scaled : *shortest_edge, is_tall ? *shortest_edge : scaled,
-                            resample);
+    bool is_tall = height >= width;
+    height = is_tall ? scaled : *shortest_edge;
+    width = is_tall ? *shortest_edge : scaled;
   } else if (do_resize && size) {
-    current = resize_pillow(current, (*size)[0], (*size)[1], resample);
+    height = (*size)[0];
+    width = (*size)[1];
   }
-  if (crop_size) {
-    auto [height, width] = *crop_size;
-    // Floor division, also for pictures smaller than the crop: they are filled with black around.
-    auto start = [&](int64_t have, int64_t want) {
-      double half = static_cast<double>(have - want) / 2;
-      return static_cast<int64_t>(crop_rounds_to_even ? std::nearbyint(half) : std::floor(half));
-    };
-    current = crop(current, start(current.height, height), start(current.width, width), height, width);
+  if (!crop_size) return resize_pillow(image, height, width, resample, ground, {0, 0, height, width});
+  auto [crop_height, crop_width] = *crop_size;
+  // Floor division, also for pictures smaller than the crop: they are filled with black around.
+  auto start = [&](int64_t have, int64_t want) {
+    double half = static_cast<double>(have - want) / 2;
+    return static_cast<int64_t>(crop_rounds_to_even ? std::nearbyint(half) : std::floor(half));
+  };
+  int64_t top = start(height, crop_height), left = start(width, crop_width);
+  Window window{std::max<int64_t>(0, top), std::max<int64_t>(0, left), 0, 0};
+  window.height = std::min(height, top + crop_height) - window.top;
+  window.width = std::min(width, left + crop_width) - window.left;
+  Image visible = resize_pillow(image, height, width, resample, ground, window);
+  if (visible.height == crop_height && visible.width == crop_width) return visible;
+  return crop(visible, top - window.top, left - window.left, crop_height, crop_width);
+}
+
+PixelTable ImageProcessor::pixel_table() const {
+  PixelTable table;
+  for (size_t channel = 0; channel < 3; ++channel) {
+    const float mean = static_cast<float>(image_mean[channel]),
+                deviation = static_cast<float>(image_std[channel]);
+    for (size_t byte = 0; byte < 256; ++byte) {
+      // In double precision, as NumPy does: the same bits as the reference's.
+      const float value = static_cast<float>(static_cast<double>(byte) * rescale_factor);
+      table[channel][byte] = do_normalize ? (value - mean) / deviation : value;
+    }
   }
-  return current;
+  return table;
 }
 
 Tensor ImageProcessor::pixel_values(const Image& image) const {
-  Tensor bytes =
-      at::from_blob(const_cast<uint8_t*>(image.pixels.data()), {image.height, image.width, 3}, at::kByte);
-  // In double precision, as NumPy does: the same bits as the reference's.
-  Tensor values = (bytes.permute({2, 0, 1}).to(at::kDouble) * rescale_factor).to(at::kFloat);
-  if (do_normalize) {
-    auto column = [](const std::array<double, 3>& numbers) {
-      return at::tensor({static_cast<float>(numbers[0]), static_cast<float>(numbers[1]),
-                         static_cast<float>(numbers[2])})
-          .view({3, 1, 1});
-    };
-    values = (values - column(image_mean)) / column(image_std);
-  }
-  return values.contiguous();
+  constexpr int64_t kGrain_px = 1 << 15;
+  const PixelTable table = pixel_table();
+  Tensor pixels_3HW = at::empty({3, image.height, image.width});
+  float* red = pixels_3HW.data_ptr<float>();
+  const int64_t plane = image.height * image.width;
+  parallel_for(0, plane, kGrain_px, [&](int64_t begin, int64_t end) {
+    const uint8_t* pixel = image.pixels.data() + begin * 3;
+    for (int64_t idx = begin; idx < end; ++idx, pixel += 3) {
+      red[idx] = table[0][pixel[0]];
+      red[plane + idx] = table[1][pixel[1]];
+      red[2 * plane + idx] = table[2][pixel[2]];
+    }
+  });
+  return pixels_3HW;
 }
 
 }  // namespace vlm

@@ -14,6 +14,9 @@
 
 namespace vlm {
 
+// What each byte of each channel becomes.
+using PixelTable = std::array<std::array<float, 256>, 3>;
+
 struct ImageProcessor {
   bool do_resize = true;
   std::optional<int64_t> shortest_edge;        // resize keeps the aspect ratio
@@ -34,7 +37,8 @@ struct ImageProcessor {
   void read_values(const Json& preprocessor_config);
 
   Image geometry(const Image& image) const;       // the 8-bit steps
-  Tensor pixel_values(const Image& image) const;  // [3, H, W], only rescale and normalise
+  PixelTable pixel_table() const;                 // rescale and normalise
+  Tensor pixel_values(const Image& image) const;  // [3, H, W], only that
   Tensor operator()(const Image& image) const { return pixel_values(geometry(image)); }
 };
 

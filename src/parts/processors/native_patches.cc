@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/parallel.h"
+
 namespace vlm {
 
 namespace {
@@ -84,34 +86,56 @@ std::array<int64_t, 2> NativePatches::resized(int64_t height, int64_t width, int
 
 PatchRows NativePatches::image(const Image& image) const {
   auto [height, width] = resized(image.height, image.width, max_pixels);
-  return cut({normaliser.pixel_values(resize_pillow(image, height, width, Filter::bicubic))});
+  return cut({resize_pillow(image, height, width, Filter::bicubic)});
 }
 
 PatchRows NativePatches::video(const std::vector<Image>& frames, int64_t most_pixels) const {
-  std::vector<Tensor> pixels;
+  std::vector<Image> resized_frames;
   auto [height, width] = resized(frames.at(0).height, frames.at(0).width, most_pixels);
   for (const Image& frame : frames) {
     if (frame.height != frames[0].height || frame.width != frames[0].width)
       fail(ErrorKind::bad_request, "give frames of one size",
            "a video's frames are {} x {} and {} x {} pixels", frames[0].width, frames[0].height, frame.width,
            frame.height);
-    pixels.push_back(
-        normaliser.pixel_values(resize_torch(frame, height, width, Filter::bicubic, /*antialias=*/true)));
+    resized_frames.push_back(resize_torch(frame, height, width, Filter::bicubic, /*antialias=*/true));
   }
-  return cut(std::move(pixels));
+  return cut(resized_frames);
 }
 
-PatchRows NativePatches::cut(std::vector<Tensor> frames_3HW) const {
-  while (static_cast<int64_t>(frames_3HW.size()) % temporal_patch_size != 0)
-    frames_3HW.push_back(frames_3HW.back());
-  Tensor frames_F3HW = at::stack(frames_3HW);
-  PatchGrid grid{frames_F3HW.size(0) / temporal_patch_size, frames_F3HW.size(2) / patch_size,
-                 frames_F3HW.size(3) / patch_size};
-  Tensor rows_PK = frames_F3HW
-                       .view({grid.time, temporal_patch_size, 3, grid.rows / merge_size, merge_size,
-                              patch_size, grid.columns / merge_size, merge_size, patch_size})
-                       .permute({0, 3, 6, 4, 7, 2, 1, 5, 8})
-                       .reshape({grid.count(), -1});
+PatchRows NativePatches::cut(const std::vector<Image>& frames) const {
+  const PixelTable table = normaliser.pixel_table();
+  const int64_t last = static_cast<int64_t>(frames.size()) - 1, side = patch_size,
+                times = temporal_patch_size;
+  const PatchGrid grid{(last + times) / times, frames[0].height / side, frames[0].width / side};
+  const int64_t square = side * side, block_columns = grid.columns / merge_size;
+  Tensor rows_PK = at::empty({grid.count(), 3 * times * square});
+  float* rows = rows_PK.data_ptr<float>();
+  // A row's values run over (channel, time, y, x).
+  auto fill_row = [&](int64_t time, int64_t top, int64_t left, float* values) {
+    for (int64_t channel = 0; channel < 3; ++channel)
+      for (int64_t step = 0; step < times; ++step, values += square) {
+        const int64_t frame = std::min(last, time * times + step);
+        if (step > 0 && frame == std::min(last, time * times + step - 1)) {  // the last one is repeated
+          std::copy_n(values - square, square, values);
+          continue;
+        }
+        for (int64_t y = 0; y < side; ++y) {
+          const uint8_t* pixel = frames[static_cast<size_t>(frame)].row(top + y) + left * 3 + channel;
+          for (int64_t x = 0; x < side; ++x)
+            values[y * side + x] = table[static_cast<size_t>(channel)][pixel[x * 3]];
+        }
+      }
+  };
+  parallel_for(0, grid.count(), 64, [&](int64_t begin, int64_t end) {
+    for (int64_t idx = begin; idx < end; ++idx) {
+      // Rows run over (time, block row, block column, row, column).
+      const int64_t merged = merge_size * merge_size, inner = idx % merged, block = idx / merged;
+      const int64_t blocks = grid.rows / merge_size * block_columns, place = block % blocks;
+      const int64_t row = place / block_columns * merge_size + inner / merge_size;
+      const int64_t column = place % block_columns * merge_size + inner % merge_size;
+      fill_row(block / blocks, row * side, column * side, rows + idx * 3 * times * square);
+    }
+  });
   return {rows_PK, grid};
 }
 

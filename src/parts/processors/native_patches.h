@@ -46,7 +46,7 @@ struct NativePatches {
   PatchRows video(const std::vector<Image>& frames, int64_t most_pixels) const;
 
  private:
-  PatchRows cut(std::vector<Tensor> frames_3HW) const;
+  PatchRows cut(const std::vector<Image>& frames) const;
 };
 
 }  // namespace vlm

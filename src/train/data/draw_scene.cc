@@ -59,7 +59,7 @@ Image backdrop(const Scene& scene, int64_t height, int64_t width) {
   double cosine = std::cos(background.angle), sine = std::sin(background.angle);
   ValueNoise coarse(scene.seed, scale), fine(scene.seed + 1, scale / 3);
   Rng rng(scene.seed ^ 0xB5);
-  Image image{height, width, std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
+  Image image = Image::of_size(height, width);
   for (int64_t row = 0; row < height; ++row) {
     for (int64_t column = 0; column < width; ++column) {
       auto x = static_cast<double>(column), y = static_cast<double>(row);

@@ -159,8 +159,8 @@ TEST(Effects, ShrinkTakesMeansOrFirstPixels) {
   Image image = Image::filled(2, 2, {0, 0, 0});
   image.row(0)[0] = 100;
   image.row(1)[3] = 200;
-  EXPECT_EQ(shrink(image, 2, false).pixels, (std::vector<uint8_t>{75, 0, 0}));
-  EXPECT_EQ(shrink(image, 2, true).pixels, (std::vector<uint8_t>{100, 0, 0}));
+  EXPECT_EQ(shrink(image, 2, false).pixels, (Pixels{75, 0, 0}));
+  EXPECT_EQ(shrink(image, 2, true).pixels, (Pixels{100, 0, 0}));
 }
 
 TEST(Vocabulary, SplitsShareNoWords) {
