@@ -42,6 +42,9 @@ install(CODE "
   write_and_install(${CMAKE_INSTALL_MANDIR}/man1 vlm.1 manual)
 ")
 
+# --- the shapes of published checkpoints, for `vlm bench --shapes`
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/manifests DESTINATION ${CMAKE_INSTALL_DATADIR}/vlm FILES_MATCHING PATTERN "*.json.gz")
+
 # --- examples
 if(VLM_TESTS)
   add_subdirectory(examples)

@@ -75,7 +75,7 @@ file(GLOB app_sources CONFIGURE_DEPENDS ${cli_folder}/commands/*.cc ${CMAKE_SOUR
 set(app_tests ${app_sources})
 list(FILTER app_sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cc$")
 list(FILTER app_tests INCLUDE REGEX "_test\\.cc$")
-add_library(vlm_app STATIC ${app_sources})
+add_library(vlm_app STATIC ${app_sources} ${commit_source})
 target_include_directories(vlm_app PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 target_link_libraries(vlm_app PUBLIC vlm_cli vlm_models vlm_engine vlm_train vlm_kernels CURL::libcurl
                                      OpenSSL::Crypto PkgConfig::EDIT vlm_aten)

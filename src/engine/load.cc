@@ -1,11 +1,7 @@
 #include "engine/load.h"
 
-#include <dlfcn.h>
-
-#include <cstdlib>
-#include <vector>
-
 #include "base/parallel.h"
+#include "engine/assets.h"
 #include "engine/quantised_cache.h"
 #include "system/hub_cache.h"
 #include "weights/delta_source.h"
@@ -23,33 +19,14 @@ constexpr int64_t kLargestInFloat32_bytes = int64_t{2} << 30;
 constexpr double kMostBitsOfInt4 = 5.2;
 constexpr double kMostBitsOfInt8 = 10;
 
-// The file this function was linked into: libvlm.so, or a program that holds the library.
-fs::path own_file() {
-  Dl_info info{};
-  if (dladdr(reinterpret_cast<const void*>(&find_model), &info) == 0 || !info.dli_fname) return {};
-  std::error_code ignored;
-  return fs::canonical(info.dli_fname, ignored);
-}
-
 bool is_checkpoint(const fs::path& folder) {
   std::error_code ignored;
   return fs::exists(folder / "config.json", ignored) || fs::exists(folder / "open_clip_config.json", ignored);
 }
 
 fs::path find_default() {
-  std::vector<fs::path> places;
-  if (const char* assets = std::getenv("VLM_ASSETS"); assets && *assets)
-    places.push_back(fs::path(assets) / kDefault);
-  // PREFIX/lib/libvlm.so, PREFIX/lib/x86_64-linux-gnu/libvlm.so or PREFIX/bin/program; a build folder lies in
-  // the source tree.
-  fs::path prefix = own_file().parent_path();
-  for (int level = 0; level < 2 && prefix.has_relative_path(); ++level) {
-    prefix = prefix.parent_path();
-    places.push_back(prefix / "share" / "vlm" / kDefault);
-    places.push_back(prefix / "assets" / kDefault);
-  }
   std::string list;
-  for (const fs::path& place : places) {
+  for (const fs::path& place : shared_places(kDefault, "assets")) {
     if (is_checkpoint(place)) return place;
     list += (list.empty() ? "" : ", ") + place.string();
   }

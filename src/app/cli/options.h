@@ -122,6 +122,20 @@ struct CacheOptions {
 
 struct DoctorOptions {};
 
+struct BenchOptions {
+  ModelOptions model;  // model.model is empty when shapes are given; model.precision is not read
+  std::string shapes;  // of a published checkpoint, with made-up weights
+  std::vector<std::string> precisions;  // empty: int8
+  std::vector<std::string> stages;      // empty: all
+  std::vector<int64_t> batches{1, 4}, prompt_tokens{640}, contexts{64, 4096};
+  int64_t new_tokens = 16;
+  int64_t repeat = 5;
+  int64_t layers = 0;  // of the language model that `shapes` names; 0: all
+  std::string picture = "672x504";
+  bool neighbour = false;  // decode once more beside a busy process
+  bool profile = false;
+};
+
 struct TrainOptions {
   std::string recipe;
   std::vector<std::string> overrides;
@@ -151,7 +165,7 @@ struct Options {
   std::string program_folder;  // where the executable lies
   std::variant<std::monostate, RunOptions, ChatOptions, EmbedOptions, ClassifyOptions, SimilarityOptions,
                TokenizeOptions, VerifyOptions, ListOptions, ShowOptions, PullOptions, QuantizeOptions,
-               CacheOptions, DoctorOptions, TrainOptions, ComposeOptions, DataMakeOptions>
+               CacheOptions, DoctorOptions, BenchOptions, TrainOptions, ComposeOptions, DataMakeOptions>
       command;
 };
 

@@ -35,6 +35,7 @@ int run_command(const PullOptions& pull, const Context& context);
 int run_command(const QuantizeOptions& quantize, const Context& context);
 int run_command(const CacheOptions& cache, const Context& context);
 int run_command(const DoctorOptions& doctor, const Context& context);
+int run_command(const BenchOptions& bench, const Context& context);
 int run_command(const TrainOptions& train, const Context& context);
 int run_command(const ComposeOptions& compose, const Context& context);
 int run_command(const DataMakeOptions& make, const Context& context);

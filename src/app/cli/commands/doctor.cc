@@ -1,14 +1,12 @@
 // What this machine has, and what will be used.
-#include <ATen/Version.h>
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <set>
 #include <thread>
 
+#include "app/cli/commands/machine.h"
 #include "app/cli/commands/models.h"
 #include "app/cli/status.h"
 #include "base/parallel.h"
@@ -19,17 +17,6 @@
 namespace vlm::cli {
 
 namespace {
-
-// The first value of a key in /proc/cpuinfo or /proc/meminfo.
-std::string value_of(const char* file, const std::string& key) {
-  std::ifstream stream(file);
-  for (std::string line; std::getline(stream, line);) {
-    if (!line.starts_with(key)) continue;
-    size_t begin = line.find_first_not_of(" \t", line.find(':') + 1);
-    return begin == std::string::npos ? "" : line.substr(begin);
-  }
-  return "";
-}
 
 std::string cpu_features() {
   std::string flags = " " + value_of("/proc/cpuinfo", "flags") + value_of("/proc/cpuinfo", "Features") + " ",
@@ -44,23 +31,6 @@ std::string cpu_features() {
 double kilobytes_of(const std::string& key) {
   std::string text = value_of("/proc/meminfo", key);
   return text.empty() ? 0 : std::stod(text) * 1024;
-}
-
-// The library that matrix products of the tensor library end in; its own words where it is OpenBLAS.
-std::string blas_text() {
-  if (auto describe = reinterpret_cast<char* (*)()>(::dlsym(RTLD_DEFAULT, "openblas_get_config")))
-    return describe();
-  Dl_info info{};
-  void* product = ::dlsym(RTLD_DEFAULT, "sgemm_");
-  if (!product || ::dladdr(product, &info) == 0) return "inside the tensor library";
-  return std::filesystem::weakly_canonical(info.dli_fname).string();
-}
-
-std::string torch_version(const std::string& config) {
-  size_t begin = config.find("TORCH_VERSION=");
-  if (begin == std::string::npos) return "unknown";
-  begin += std::string("TORCH_VERSION=").size();
-  return config.substr(begin, config.find_first_of(",\n ", begin) - begin);
 }
 
 std::string default_model(const ModelOptions& options) {
@@ -93,7 +63,6 @@ std::string systems_text() {
 int run_command(const DoctorOptions&, const Context& context) {
   utsname machine{};
   ::uname(&machine);
-  std::string config = at::show_config();
   std::vector<std::pair<std::string, std::string>> facts{
       {"vlm", VLM_VERSION},
       {"system", fmt::format("{} {} {}", machine.sysname, machine.release, machine.machine)},
@@ -103,7 +72,7 @@ int run_command(const DoctorOptions&, const Context& context) {
       {"memory", fmt::format("{} free of {}", bytes_text(kilobytes_of("MemAvailable")),
                              bytes_text(kilobytes_of("MemTotal")))},
       {"kernels", ops::kernels_text()},
-      {"libtorch", torch_version(config)},
+      {"libtorch", torch_version()},
       {"blas", blas_text()},
       {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
       {"hub cache",

@@ -258,6 +258,54 @@ void add_looking(CLI::App& parent, Parsed& parsed) {
       ->type_name("P");
 }
 
+void add_bench(CLI::App& parent, Parsed& parsed) {
+  CLI::App& app = command(parent, "bench", "how fast a model is here, beside what the machine can reach",
+                          "vlm bench --shapes llava-1.5 --layers 4 --precision int8,int4");
+  auto bench = target_of<BenchOptions>(app, parsed);
+  bench->model.model.clear();
+  add_model(app, bench->model);
+  app.get_option("model")->required(false);
+  app.remove_option(app.get_option("--precision"));
+  auto add_counts = [&](const char* name, std::vector<int64_t>& list, const char* about) {
+    app.add_option(name, list, about)
+        ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+        ->type_name("N,...")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+  };
+  app.add_option("--shapes", bench->shapes,
+                 "in place of a model: a published one's shapes with made-up weights; a system or one of its "
+                 "checkpoints of manifests/, or tinyllama-1.1b, llama-7b")
+      ->type_name("SLUG[/NAME]");
+  app.add_option("--layers", bench->layers, "with --shapes: keep so many layers of the language model")
+      ->check(CLI::Range(int64_t{1}, int64_t{1024}))
+      ->type_name("N");
+  app.add_option("--precision", bench->precisions,
+                 "f32, bf16, int8 (default), int4, or torch: float32 by the tensor library alone")
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "int4", "torch"}))
+      ->type_name("P,...")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("--stages", bench->stages, "only these: picture, encode, prefill, first-token, decode")
+      ->check(CLI::IsMember({"picture", "encode", "prefill", "first-token", "decode"}))
+      ->type_name("S,...")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  add_counts("--batch", bench->batches, "sequences decoded or pictures embedded at once (default: 1,4)");
+  add_counts("--prompt-tokens", bench->prompt_tokens, "lengths of prompts (default: 640)");
+  add_counts("--context", bench->contexts, "tokens in memory while decoding (default: 64,4096)");
+  app.add_option("--new-tokens", bench->new_tokens, "decoding steps of each row (default: 16)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->type_name("N");
+  app.add_option("--repeat", bench->repeat, "runs of the other rows, fewer when they are long (default: 5)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
+      ->type_name("N");
+  app.add_option("--picture", bench->picture, "width and height of the encoded picture (default: 672x504)")
+      ->type_name("WxH");
+  app.add_flag("--neighbour", bench->neighbour, "decode once more beside a process that keeps one core busy");
+  app.add_flag("--profile", bench->profile, "where the time of each row goes");
+}
+
 void add_making(CLI::App& parent, Parsed& parsed) {
   CLI::App& pull_app = command(parent, "pull", "fetch a checkpoint from the hub into its local cache",
                                "vlm pull llava-hf/llava-1.5-7b-hf");
@@ -421,6 +469,7 @@ Grammar::Grammar() : app_(new CLI::App), parsed_(new Parsed) {
   add_chat(app, *parsed_);
   add_vectors(app, *parsed_);
   add_looking(app, *parsed_);
+  add_bench(app, *parsed_);
   add_making(app, *parsed_);
   CLI::App& completions = command(app, "completions", "completions for a shell: bash, zsh or fish",
                                   "source <(vlm completions bash)");
