@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/notation_stream.h"
 #include "engine/sampler_beam.h"
 #include "engine/sampler_stop.h"
 
@@ -48,7 +49,9 @@ ParsedAnswer Session::read(const Answer& answer, const Request& request) const {
   const auto* reader = as<AnswerReader>(*loaded_->model);
   if (!reader) return {answer.text, {}, {}};
   const Tokenizer& tokenizer = *loaded_->checkpoint.tokenizer.tokenizer;
-  return reader->read_answer(reader->readable_text(tokenizer, answer.ids, request), request);
+  std::string text = reader->readable_text(tokenizer, answer.ids, request);
+  if (!answer.matched_stop.empty()) text.resize(std::min(text.rfind(answer.matched_stop), text.size()));
+  return reader->read_answer(text, request);
 }
 
 void Session::forget() {
@@ -71,11 +74,16 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
   Sampler sampler(sampling);
   StreamDecoder stream(loaded_->checkpoint.tokenizer.tokenizer, options.skip_special_tokens);
   StopMatcher stops(all_stops(*generator_, options));
+  std::optional<NotationStream> notation;
+  if (on_text && options.reads_notation && as<AnswerReader>(*loaded_->model))
+    notation.emplace(*loaded_, request, all_stops(*generator_, options));
   Answer answer;
+  auto tell = [&](const std::string& text) {
+    if (on_text && !text.empty()) on_text(text);
+  };
   auto emit = [&](const std::string& text) {
-    if (text.empty()) return;
     answer.text += text;
-    if (on_text) on_text(text);
+    if (!notation) tell(text);
   };
 
   DecodeOptions decoding;
@@ -89,11 +97,13 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
   };
   decoding.on_id = [&](int64_t id) {
     emit(stops.push(stream.push(id)));
+    if (notation) tell(notation->push(id));
     return !stops.is_hit();
   };
   DecodeResult result = decode(*generator_, prompt, memory_, cache_.get(), decoding);
   if (!stops.is_hit()) emit(stops.push(stream.finish()));
   if (!stops.is_hit()) emit(stops.finish());
+  answer.matched_stop = stops.matched();
   answer.ids = std::move(result.ids);
   answer.finish = result.finish;
   answer.times = result.times;

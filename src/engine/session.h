@@ -20,6 +20,7 @@ struct AnswerOptions {
   int64_t num_beams = 1;          // more than 1: beam search, which cannot be streamed or sampled
   double length_penalty = 1;
   bool skip_special_tokens = true;
+  bool reads_notation = false;  // `on_text` gets the beginning of what read() makes of the answer
   const std::atomic<bool>* cancel = nullptr;
 };
 
@@ -27,6 +28,7 @@ struct Answer {
   std::string text;
   std::vector<int64_t> ids;
   Finish finish = Finish::length;
+  std::string matched_stop;  // the stop string that ended it; `ids` still hold it
   DecodeTimes times;
   std::vector<Choice> choices;  // one for each id when sampling.num_alternatives > 0
 };
@@ -39,7 +41,8 @@ class Session {
   // text.
   Session(std::shared_ptr<const LoadedModel> loaded, std::shared_ptr<FeatureCache> cache);
 
-  // `on_text` gets whole characters as they come; it may be empty.
+  // `on_text` gets whole characters as they come; it may be empty. With reads_notation, of systems that have
+  // one, it gets the text for people as far as it is certain; the rest is in read().
   Answer answer(const Request& request, const AnswerOptions& options,
                 const std::function<void(const std::string&)>& on_text = {});
   // The answer without the system's notation, and the regions and calls that the notation stands for.

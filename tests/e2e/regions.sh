@@ -32,6 +32,16 @@ holds "masks are run lengths of the picture's size" "$found" '"mask":\{"size":\[
 runs=$(grep -oE '"counts":\[[0-9,]*\]' <<< "$found" | head -n 1 | grep -oE '[0-9]+' | paste -sd+)
 equal "run lengths add up to the picture" $((runs)) $((97 * 150))
 
+# Notation never reaches people, neither streamed nor in a conversation.
+said() { "$VLM" chat "$1/checkpoint" --image "$1/media/a.png" -n "$2" <<< "$3"; }
+found=$(said "$gemma" 60 "segment cat ; dog")
+holds "chat prints regions" "$found" '^[a-z]+  .*box [0-9-]+ [0-9-]+ [0-9-]+ [0-9-]+'
+equal "chat prints what run prints" "$found" "$("$VLM" run "$gemma/checkpoint" --image "$gemma/media/a.png" "segment cat ; dog" -n 60)"
+check "chat prints no notation" bash -c "! grep -qE '<loc|<seg' <<< '$found'"
+found=$(said "$kosmos" 40 "<grounding> An image of")
+equal "phrases are told as they come" "$found" "$("$VLM" run "$kosmos/checkpoint" --image "$kosmos/media/a.png" "<grounding> An image of" -n 40)"
+check "phrases come without their tags" bash -c "! grep -qE '<phrase|<object' <<< '$found'"
+
 check "--annotate draws" florence od "<OD>" --annotate "$scratch/boxes.png"
 equal "what it drew is a PNG" "$(head -c 4 "$scratch/boxes.png" | tail -c 3)" "PNG"
 check "masks are drawn" "$VLM" run "$gemma/checkpoint" --image "$gemma/media/a.png" "segment cat ; dog" -n 60 --annotate "$scratch/masks.jpg"

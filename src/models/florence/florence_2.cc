@@ -19,6 +19,7 @@
 #include "parts/encoders/davit.h"
 #include "parts/processors/image_processor.h"
 #include "parts/processors/needed.h"
+#include "system/answer_stream.h"
 #include "system/chat.h"
 #include "system/training.h"
 
@@ -62,7 +63,11 @@ struct Config {
   }
 };
 
-class Florence2 final : public Model, public Generator, public LanguageTrainable, public AnswerReader {
+class Florence2 final : public Model,
+                        public Generator,
+                        public LanguageTrainable,
+                        public AnswerReader,
+                        public AnswerStreamer {
  public:
   Florence2(Config config, const Checkpoint& checkpoint, const Weights& w)
       : config_(std::move(config)),
@@ -170,6 +175,15 @@ class Florence2 final : public Model, public Generator, public LanguageTrainable
   ParsedAnswer read_answer(const std::string& text, const Request& request) const override {
     const Image& image = request.images.at(0);
     return read_notation(text, notation_of(request), image.height, image.width);
+  }
+
+  // Of places the text is their labels, which are known when the answer is whole.
+  std::string settled_text(const std::string& text, const Request& request) const override {
+    constexpr size_t kLongest = sizeof "<pad>" - 1;  // of the marks that readable_text() takes out
+    if (notation_of(request) != Notation::text) return "";
+    size_t open = text.rfind('<');
+    bool may_be_mark = open != std::string::npos && text.size() - open < kLongest;
+    return may_be_mark ? text.substr(0, open) : text;
   }
 
  private:

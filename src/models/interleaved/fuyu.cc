@@ -263,6 +263,10 @@ ParsedAnswer Fuyu::read_answer(const std::string& text, const Request& request) 
       text, request.images.empty() || !processor_ ? 1 : processor_->scale_of(request.images.front()));
 }
 
+std::string Fuyu::settled_text(const std::string& text, const Request&) const {
+  return interleaved::settled_text(text);
+}
+
 std::vector<std::vector<Rename>> fuyu_layouts() {
   return {{{"language_model.model.", "model.language_model."},
            {"language_model.lm_head.", "lm_head."},

@@ -8,6 +8,7 @@
 
 #include "models/common/spliced.h"
 #include "parts/processors/image_processor.h"
+#include "system/answer_stream.h"
 
 namespace vlm::interleaved {
 
@@ -25,7 +26,7 @@ struct FuyuProcessor {
   MediaInput operator()(const Image& image) const;  // patches [P, U] and how they lie
 };
 
-class Fuyu : public SplicedGenerator, public AnswerReader {
+class Fuyu : public SplicedGenerator, public AnswerReader, public AnswerStreamer {
  public:
   Fuyu(const Checkpoint& checkpoint, const Weights& w, const char* default_template,
        SplicedArgs args = {.image_mark = ""});
@@ -38,6 +39,7 @@ class Fuyu : public SplicedGenerator, public AnswerReader {
   std::string readable_text(const Tokenizer& tokenizer, std::span<const int64_t> ids,
                             const Request& request) const override;
   ParsedAnswer read_answer(const std::string& text, const Request& request) const override;
+  std::string settled_text(const std::string& text, const Request& request) const override;
 
  protected:
   MediaInput prepare_image(const Image& image, const Request& request) const override;

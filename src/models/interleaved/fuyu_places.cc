@@ -110,4 +110,20 @@ ParsedAnswer read_places(const std::string& text, double scale) {
   return answer;
 }
 
+std::string settled_text(const std::string& text) {
+  auto is_open = [&](size_t at) {
+    std::string_view rest = std::string_view(text).substr(at);
+    auto begins = [&](std::string_view begin, std::string_view end) {
+      if (rest.size() < begin.size()) return begin.starts_with(rest);
+      return rest.starts_with(begin) && rest.find(end) == rest.npos;
+    };
+    // The byte tokens may be written as they are named or as the bytes they stand for.
+    return rest.front() == '\0' || rest.front() == '\2' || begins(kBoxOpen, kBoxClose) ||
+           begins(kPointOpen, kPointClose) || begins("<box>", "</box>") || begins("<point>", "</point>");
+  };
+  size_t end = 0;
+  while (end < text.size() && !is_open(end)) ++end;
+  return read_places(text.substr(0, end), 1).text;
+}
+
 }  // namespace vlm::interleaved

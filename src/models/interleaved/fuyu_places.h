@@ -24,5 +24,7 @@ std::string write_places(const Tokenizer& tokenizer, std::span<const int64_t> id
 
 // What write_places() wrote, in pixels of the original. As the reference: whole pixels first, then doubled.
 ParsedAnswer read_places(const std::string& text, double scale);
+// The beginning of that text which stays, whatever `text` goes on with.
+std::string settled_text(const std::string& text);
 
 }  // namespace vlm::interleaved

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "models/interleaved/systems.h"
+#include "system/answer_stream_testing.h"
 #include "system/system.h"
 
 namespace vlm::interleaved {
@@ -85,6 +86,18 @@ TEST(FuyuPlaces, OnePictureIsRead) {
   request.images = {Image::filled(4, 4, {}), Image::filled(4, 4, {})};
   EXPECT_NE(message_of([&] { as<Generator>(*loaded.model)->prepare(request); }).find("2 pictures were given"),
             std::string::npos);
+}
+
+TEST(FuyuPlaces, TextSettlesWhileItComes) {
+  for (const std::string& whole : std::vector<std::string>{
+           " It is <box>1, 2, 3, 4</box> here <point>5, 6</point>.", " a < b <box>1, 2</box> c",
+           "a <boy <point>1", "x <0x00>6 10 32 39<0x01> y"}) {
+    std::string text = read_places(whole, 1).text;
+    expect_settles(whole, text, [](const std::string& so_far) { return settled_text(so_far); });
+  }
+  EXPECT_EQ(settled_text(" It is <0x00>12"), " It is ");
+  EXPECT_EQ(settled_text(" It is <po"), " It is ");
+  EXPECT_EQ(settled_text(" 2 < 3 is"), " 2 < 3 is");
 }
 
 }  // namespace

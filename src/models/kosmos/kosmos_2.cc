@@ -20,6 +20,7 @@
 #include "models/kosmos/systems.h"
 #include "parts/encoders/vit.h"
 #include "parts/processors/image_processor.h"
+#include "system/answer_stream.h"
 #include "system/chat.h"
 
 namespace vlm::kosmos {
@@ -55,7 +56,7 @@ struct Config {
   }
 };
 
-class Kosmos2 final : public SplicedGenerator, public AnswerReader {
+class Kosmos2 final : public SplicedGenerator, public AnswerReader, public AnswerStreamer {
  public:
   Kosmos2(Config config, const Checkpoint& checkpoint, const Weights& w)
       : SplicedGenerator(config.text, w / "text_model", checkpoint, {"", "", kPlace}, kTemplate),
@@ -107,6 +108,10 @@ class Kosmos2 final : public SplicedGenerator, public AnswerReader {
   ParsedAnswer read_answer(const std::string& text, const Request& request) const override {
     if (request.images.empty()) return read_notation(text, 1, 1);
     return read_notation(text, request.images.front().height, request.images.front().width);
+  }
+
+  std::string settled_text(const std::string& text, const Request&) const override {
+    return kosmos::settled_text(text);
   }
 
   PartNames part_names() const override { return {"vision_model*", "image_to_text_projection*", "*"}; }

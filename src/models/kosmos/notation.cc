@@ -159,4 +159,9 @@ ParsedAnswer read_notation(const std::string& text, int64_t height, int64_t widt
   return answer;
 }
 
+std::string settled_text(const std::string& text) {
+  size_t tag = text.rfind('>'), open = text.find('<', tag == std::string::npos ? 0 : tag);
+  return read_notation(text.substr(0, open), 1, 1).text;
+}
+
 }  // namespace vlm::kosmos

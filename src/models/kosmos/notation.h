@@ -19,5 +19,7 @@ std::string insert_boxes(const std::string& text, const std::vector<std::array<d
 
 // Text without tags, and a region for every box; its span is where its phrase stands.
 ParsedAnswer read_notation(const std::string& text, int64_t height, int64_t width);
+// The beginning of that text which stays, whatever `text` goes on with.
+std::string settled_text(const std::string& text);
 
 }  // namespace vlm::kosmos

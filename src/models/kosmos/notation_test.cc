@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "system/answer_stream_testing.h"
 
 namespace vlm::kosmos {
 namespace {
@@ -63,6 +64,21 @@ TEST(KosmosNotation, BoxesGoBehindTheirPhrases) {
   } catch (const Error& error) {
     EXPECT_EQ(error.message(), "the prompt has 0 phrases without a place, but 1 box was given");
   }
+}
+
+TEST(KosmosNotation, TextSettlesWhileItComes) {
+  for (const std::string& whole : std::vector<std::string>{
+           "<grounding> An image of<phrase> a "
+           "snowman</phrase><object><patch_index_0044><patch_index_0863></object> "
+           "by<phrase> a "
+           "fire</phrase><object><patch_index_0005><patch_index_0911></delimiter_of_multi_objects/>"
+           "<patch_index_0001><patch_index_0002></object>.",
+           "a < b > c < d", "<phrase> open", "  <object> <patch_index_9999> x"}) {
+    std::string text = read_notation(whole, 10, 10).text;
+    expect_settles(whole, text, [](const std::string& so_far) { return settled_text(so_far); });
+  }
+  EXPECT_EQ(settled_text("<grounding> An image of<phrase> a sn"), "An image of a sn");
+  EXPECT_EQ(settled_text("An image of<phr"), "An image of");
 }
 
 }  // namespace

@@ -72,6 +72,10 @@ std::string last_question(const Request& request) {
   return request.prompt;
 }
 
+bool asks_for_call(const std::string& question) {
+  return question.find(kMark) != std::string::npos;
+}
+
 ParsedAnswer read_function_call(const std::string& question, const std::string& answer) {
   ParsedAnswer parsed{answer, {}, {}};
   size_t mark = question.rfind(kMark);

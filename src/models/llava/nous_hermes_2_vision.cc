@@ -15,17 +15,23 @@
 #include "models/llava/layouts.h"
 #include "models/llava/systems.h"
 #include "models/llava/templates.h"
+#include "system/answer_stream.h"
 
 namespace vlm::llava {
 
 namespace {
 
-class NousHermes2Vision final : public Llava, public AnswerReader {
+class NousHermes2Vision final : public Llava, public AnswerReader, public AnswerStreamer {
  public:
   using Llava::Llava;
 
   ParsedAnswer read_answer(const std::string& text, const Request& request) const override {
     return read_function_call(last_question(request), text);
+  }
+
+  // The text around a call stands in front of and behind an object that may be nested: it waits for the end.
+  std::string settled_text(const std::string& text, const Request& request) const override {
+    return asks_for_call(last_question(request)) ? "" : text;
   }
 };
 

@@ -73,4 +73,18 @@ Notes read_notation(const std::string& text, int64_t height, int64_t width) {
   return notes;
 }
 
+std::string settled_text(const std::string& text) {
+  constexpr size_t kLongest = sizeof "<loc0000>" - 1;
+  std::string_view rest = text;
+  if (size_t open = rest.rfind('<');
+      open != rest.npos && rest.size() - open < kLongest && rest.find('>', open) == rest.npos)
+    rest = rest.substr(0, open);
+  for (size_t size = rest.size() + 1; rest.size() < size;) {  // marks at the end may go on to a place
+    size = rest.size();
+    rest = rest.substr(0, rest.find_last_not_of(kBlanks) + 1);
+    if (rest.ends_with('>') && rest.find('<') != rest.npos) rest = rest.substr(0, rest.rfind('<'));
+  }
+  return read_notation(std::string(rest), 1, 1).text;
+}
+
 }  // namespace vlm::paligemma

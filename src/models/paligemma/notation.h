@@ -18,5 +18,7 @@ struct Notes {
   std::vector<Object> objects;
 };
 Notes read_notation(const std::string& text, int64_t height, int64_t width);
+// The beginning of that text which stays, whatever `text` goes on with.
+std::string settled_text(const std::string& text);
 
 }  // namespace vlm::paligemma

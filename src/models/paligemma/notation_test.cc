@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "system/answer_stream_testing.h"
+
 namespace vlm::paligemma {
 namespace {
 
@@ -30,6 +32,20 @@ TEST(PaligemmaNotation, WordsWithoutPlacesStay) {
   EXPECT_TRUE(notes.objects.empty());
   EXPECT_EQ(notes.text, "a cat <loc0001><loc0002> on a mat");
   EXPECT_TRUE(read_notation("<loc000x><loc0002><loc0003><loc0004>", 10, 10).objects.empty());
+}
+
+TEST(PaligemmaNotation, TextSettlesWhileItComes) {
+  std::string box = "<loc0001><loc0002><loc0003><loc0004>", codes;
+  for (int idx = 0; idx < 16; ++idx) codes += "<seg007>";
+  for (const std::string& whole : std::vector<std::string>{
+           "a cat on a mat.", box + " a cat ; " + box + " dog",
+           box + codes + " cat ; " + box + codes + " dog", "a cat <loc0001><loc0002> on <b>a</b> mat",
+           "x <loc0001> " + box + "<loc0001> y", "a < b " + box + codes.substr(0, 40) + " c"}) {
+    std::string text = read_notation(whole, 10, 10).text;
+    expect_settles(whole, text, [](const std::string& so_far) { return settled_text(so_far); });
+  }
+  EXPECT_EQ(settled_text("a cat on a"), "a cat on a");
+  EXPECT_EQ(settled_text(box + " cat ; <loc0"), "cat ;");
 }
 
 }  // namespace

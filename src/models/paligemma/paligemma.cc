@@ -22,6 +22,7 @@
 #include "models/paligemma/systems.h"
 #include "parts/encoders/vit.h"
 #include "parts/processors/image_processor.h"
+#include "system/answer_stream.h"
 
 namespace vlm::paligemma {
 
@@ -53,7 +54,7 @@ std::shared_ptr<const MaskDecoder> find_mask_decoder(const std::filesystem::path
   return std::make_shared<MaskDecoder>(folder / MaskDecoder::kFile);
 }
 
-class Paligemma final : public SplicedGenerator, public AnswerReader {
+class Paligemma final : public SplicedGenerator, public AnswerReader, public AnswerStreamer {
  public:
   Paligemma(Config config, const Checkpoint& checkpoint, const Weights& w)
       : SplicedGenerator(config.text, w / "language_model", checkpoint, {"", "", config.image_token},
@@ -96,10 +97,11 @@ class Paligemma final : public SplicedGenerator, public AnswerReader {
             object.region.label, MaskDecoder::kFile);
       answer.regions.push_back(std::move(object.region));
     }
-    std::string labels;
-    for (const Region& region : answer.regions) labels += (labels.empty() ? "" : " ; ") + region.label;
-    if (!labels.empty()) answer.text = labels;
     return answer;
+  }
+
+  std::string settled_text(const std::string& text, const Request& request) const override {
+    return request.images.empty() ? text : paligemma::settled_text(text);
   }
 
   PartNames part_names() const override { return {"vision_tower*", "multi_modal_projector*", "*"}; }

@@ -65,7 +65,23 @@ class Reader {
     return std::move(answer_);
   }
 
+  std::string settled(const std::string& text) {
+    for (size_t at = 0; at < text.size() && !is_open(text, at);)
+      if (!take_label(text, at) && !take_place(text, at)) answer_.text += text[at++];
+    return std::move(answer_.text);
+  }
+
  private:
+  // Whether a mark may begin at `at` whose end has not come.
+  bool is_open(const std::string& text, size_t at) const {
+    auto begins = [&](const std::string& begin, const std::string& end) {
+      std::string_view rest = std::string_view(text).substr(at);
+      if (rest.size() < begin.size()) return begin.starts_with(rest);
+      return rest.starts_with(begin) && rest.find(end, begin.size()) == std::string_view::npos;
+    };
+    return begins(marks_.label_begin, marks_.label_end) || begins(marks_.box_begin, marks_.box_end) ||
+           begins(marks_.quad_begin, marks_.quad_end);
+  }
   bool take_label(const std::string& text, size_t& at) {
     std::optional<std::string> label = take_marked(text, at, marks_.label_begin, marks_.label_end);
     if (!label) return false;
@@ -115,6 +131,10 @@ class Reader {
 
 ParsedAnswer read_regions(const std::string& text, const RegionMarks& marks, const Request& request) {
   return Reader(marks, request).read(text);
+}
+
+std::string settled_text(const std::string& text, const RegionMarks& marks) {
+  return Reader(marks, {}).settled(text);
 }
 
 }  // namespace vlm::qwen

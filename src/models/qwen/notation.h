@@ -17,5 +17,7 @@ inline const RegionMarks kQwen2Marks{"<|object_ref_start|>", "<|object_ref_end|>
 // last picture asked about. A label stands for all places up to the next label. What does not parse stays in
 // the text as it is.
 ParsedAnswer read_regions(const std::string& text, const RegionMarks& marks, const Request& request);
+// The beginning of that text which stays, whatever `text` goes on with.
+std::string settled_text(const std::string& text, const RegionMarks& marks);
 
 }  // namespace vlm::qwen

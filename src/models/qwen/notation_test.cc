@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "system/answer_stream_testing.h"
+
 namespace vlm::qwen {
 namespace {
 
@@ -61,6 +63,20 @@ TEST(Notation, WhatDoesNotParseStays) {
     EXPECT_EQ(answer.text, text);
     EXPECT_TRUE(answer.regions.empty()) << text;
   }
+}
+
+TEST(Notation, TextSettlesWhileItComes) {
+  const std::string box = "<|box_start|>(100,250),(500,1000)<|box_end|>";
+  for (const std::string& whole : std::vector<std::string>{
+           "There is <|object_ref_start|>a dog<|object_ref_end|>" + box + " here, " + box + box + "!",
+           "a < b <| c <|box_start|>(1,2)<|box_end|> d" + box + " e",
+           "one <|quad_start|>(0,0),(1,0),(1,1),(0,1)<|quad_end|>, two <|box_start|>(1,2),(3,4)"}) {
+    std::string text = read_regions(whole, kQwen2Marks, picture(10, 10)).text;
+    expect_settles(whole, text, [](const std::string& so_far) { return settled_text(so_far, kQwen2Marks); });
+  }
+  EXPECT_EQ(settled_text("a dog<|box_start|>(1,2", kQwen2Marks), "a dog");
+  EXPECT_EQ(settled_text("a dog <", kQwen2Marks), "a dog ");
+  EXPECT_EQ(settled_text("a dog < b", kQwen2Marks), "a dog < b");
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "models/qwen/systems.h"
 #include "parts/encoders/qwen2_vit.h"
 #include "parts/processors/needed.h"
+#include "system/answer_stream.h"
 
 namespace vlm::qwen {
 
@@ -60,7 +61,7 @@ struct Config {
   }
 };
 
-class Qwen2Vl final : public SplicedGenerator, public AnswerReader {
+class Qwen2Vl final : public SplicedGenerator, public AnswerReader, public AnswerStreamer {
  public:
   Qwen2Vl(Config config, const Checkpoint& checkpoint, const Weights& w)
       : SplicedGenerator(config.text, w, checkpoint,
@@ -77,6 +78,9 @@ class Qwen2Vl final : public SplicedGenerator, public AnswerReader {
   }
   ParsedAnswer read_answer(const std::string& text, const Request& request) const override {
     return read_regions(text, kQwen2Marks, request);
+  }
+  std::string settled_text(const std::string& text, const Request&) const override {
+    return qwen::settled_text(text, kQwen2Marks);
   }
   PartNames part_names() const override { return {"*visual.*", "*visual.merger.*", "*"}; }
 

@@ -1,5 +1,7 @@
 #include "app/cli/commands/answers.h"
 
+#include "app/cli/commands/regions.h"
+
 namespace vlm::cli {
 
 namespace {
@@ -42,6 +44,11 @@ ChatMessage user_message(size_t num_images, size_t num_videos, const std::string
   for (size_t idx = 0; idx < num_videos; ++idx) message.content.push_back({ContentPart::Kind::video, ""});
   message.content.push_back({ContentPart::Kind::text, text});
   return message;
+}
+
+std::string rest_of(const ParsedAnswer& read, size_t told) {
+  std::string rest = read.text.substr(std::min(told, read.text.size()));
+  return rest + "\n" + regions_text(read.regions) + calls_text(read.calls);
 }
 
 std::string stats_text(const DecodeTimes& times) {

@@ -101,6 +101,7 @@ class Conversation {
     for (const std::string& video : chat.videos) add_video(video);
     loaded_ = open_model(chat.model);
     need<Generator>(*loaded_, "does not answer questions");
+    options_.reads_notation = as<AnswerReader>(*loaded_->model) != nullptr;
     session_.emplace(loaded_, std::make_shared<FeatureCache>());
     clear_messages();
   }
@@ -183,8 +184,13 @@ class Conversation {
     request.images.insert(request.images.end(), pending_.begin(), pending_.end());
     request.videos.insert(request.videos.end(), pending_videos_.begin(), pending_videos_.end());
     interrupted = false;
-    Answer answer = session_->answer(request, options_, [](const std::string& text) { print(text); });
-    print(options_.num_beams > 1 ? answer.text + "\n" : "\n");
+    size_t told = 0;
+    Answer answer = session_->answer(request, options_, [&](const std::string& text) {
+      print(text);
+      told += text.size();
+    });
+    print(options_.reads_notation ? rest_of(session_->read(answer, request), told)
+                                  : answer.text.substr(told) + "\n");
     interrupted = false;
     // A question that failed leaves no trace; one that was answered, even in part, belongs to the
     // conversation.

@@ -162,11 +162,14 @@ int run_command(const RunOptions& run, const Context& context) {
   catch_interrupts();
   TraceFile traced;
   if (!run.trace_folder.empty()) trace_prompt(generator, request, *cache, traced);
-  // A notation of places is for programs: what it says is printed when the answer is whole.
+  // A notation of places is for programs: people get the text around it, then what it says.
   bool reads = as<AnswerReader>(*loaded->model) && !run.raw;
-  bool streams = !context.options.json && options.num_beams == 1 && !reads;
+  options.reads_notation = reads;
+  size_t told = 0;
   Answer answer = session.answer(request, options, [&](const std::string& text) {
-    if (streams) print(text);
+    if (context.options.json) return;
+    print(text);
+    told += text.size();
   });
   if (!run.trace_folder.empty()) {
     traced.record("generated_ids", ids_tensor(answer.ids));
@@ -176,9 +179,9 @@ int run_command(const RunOptions& run, const Context& context) {
   if (context.options.json)
     print_answer(*loaded, question, request, answer, read);
   else if (reads)
-    print(read.text + "\n" + regions_text(read.regions) + calls_text(read.calls));
+    print(rest_of(read, told));
   else
-    print(streams ? "\n" : answer.text + "\n");
+    print(answer.text.substr(told) + "\n");
   if (!run.picture.empty())
     write_picture("--picture", run.picture,
                   with_caption(request.images.front(), question + "\n" + (reads ? read.text : answer.text)));
