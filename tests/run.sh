@@ -34,6 +34,16 @@ while read -r target; do
   fi
 done < "$build/replays.txt"
 
+# --- the kernels on ARM, where there is a cross compiler
+echo "== tests/arm.sh"
+if log=$(bash tests/arm.sh "$build-arm" 2>&1); then
+  while read -r count; do passed=$((passed + count)); done < <(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' <<< "$log")
+  grep '^skipped' <<< "$log"
+else
+  printf '%s\n' "$log" | tail -n 60
+  failed=$((failed + 1))
+fi
+
 # --- the program as users meet it
 for script in tests/e2e/*.sh; do
   [ -e "$script" ] && [ "$(basename "$script")" != lib.sh ] || continue

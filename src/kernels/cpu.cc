@@ -23,18 +23,29 @@ Level level_from_environment() {
   return level;
 }
 
+#if (HWY_TARGETS & (HWY_TARGETS - 1)) == 0  // one instruction set: nothing to choose, libhwy is not needed
+
+std::vector<int64_t> usable_targets() {
+  return {HWY_TARGETS};
+}
+void use_only_target(int64_t /*target*/) {}
+
+#else
+
 std::vector<int64_t> usable_targets() {
   level_from_environment();
   return hwy::SupportedAndGeneratedTargets();
 }
 
-std::string target_name(int64_t target) {
-  return hwy::TargetName(target);
-}
-
 void use_only_target(int64_t target) {
   hwy::SetSupportedTargetsForTest(target);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+#endif
+
+std::string target_name(int64_t target) {
+  return hwy::TargetName(target);
 }
 
 std::string kernels_description() {

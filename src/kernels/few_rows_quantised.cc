@@ -156,6 +156,35 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kR
   }
 }
 
+#elif defined(__ARM_FEATURE_DOTPROD)
+
+template <int kBits>
+HWY_INLINE VInt StartValue(int32_t /*sum*/) {
+  return hn::Zero(DInt());
+}
+
+template <int kBits, int kRows>
+HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
+  auto add = [&](uint8x16_t w, int vector, int64_t quad) {
+#pragma GCC unroll 4
+    for (int row = 0; row < kRows; ++row) {
+      const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(Quad(x + row * kGroup + quad * 4)));
+      sums[row][vector].raw = vdotq_s32(sums[row][vector].raw, vreinterpretq_s8_u8(w), four);
+    }
+  };
+  for (int64_t piece = 0; piece < kBits; ++piece)  // 64 bytes: one quad of 8 bits or two of 4
+#pragma GCC unroll 4
+    for (int vector = 0; vector < kVectors; ++vector) {
+      const uint8x16_t w = vld1q_u8(quants + piece * 64 + vector * 16);
+      if constexpr (kBits == 8) {
+        add(w, vector, piece);
+      } else {
+        add(vandq_u8(w, vdupq_n_u8(15)), vector, 2 * piece);
+        add(vshrq_n_u8(w, 4), vector, 2 * piece + 1);
+      }
+    }
+}
+
 #else
 
 template <int kBits>

@@ -83,6 +83,20 @@ struct Arithmetic {
   }
 };
 
+#elif defined(__ARM_FEATURE_DOTPROD)
+
+template <int kBits>
+struct Arithmetic {
+  static constexpr int kParts = 1;
+  static constexpr bool kStartsAtSum = false;
+  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+    const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(*x));
+#pragma GCC unroll 4
+    for (int vector = 0; vector < kVectors; ++vector)
+      sums[vector].raw = vdotq_s32(sums[vector].raw, vreinterpretq_s8_s32(w[vector].raw), four);
+  }
+};
+
 #else
 
 template <int kBits>

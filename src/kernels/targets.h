@@ -1,7 +1,8 @@
 // What every kernel file includes before Highway: the instruction sets that kernels are compiled for.
 #pragma once
 
-// AVX2, AVX-512, AVX-512 with VNNI, and scalar code for everything older: SSE-only machines are not worth a
-// build.
+// x86: AVX2, AVX-512, AVX-512 with VNNI, and scalar code for everything older: SSE-only machines are not
+// worth a build. ARM: NEON, with the dot product where the compiler may use it (-march=armv8.2-a+dotprod);
+// SVE's vectors of unknown length cannot stand in arrays, which the sums of products are.
 #define HWY_WANT_AVX3_DL
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
