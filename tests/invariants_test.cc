@@ -10,6 +10,7 @@
 #include "engine/decode.h"
 #include "engine/verify.h"
 #include "ops/linear.h"
+#include "system/gguf_checkpoint.h"
 #include "train/save.h"
 
 namespace vlm {
@@ -223,6 +224,10 @@ TEST_P(Saving, ThenLoadingIsBitIdentical) {
   LoadedModel loaded = load(reference);
   fs::path copy = fs::temp_directory_path() / ("vlm_saved_" + GetParam().filename().string());
   fs::remove_all(copy);
+  if (is_gguf_checkpoint(loaded.checkpoint.folder)) {
+    EXPECT_THROW(save_model(loaded, copy, at::kFloat), Error);
+    return;
+  }
   save_model(loaded, copy, at::kFloat);
   auto before = loaded.checkpoint.source, after = open_weights(copy);
   // Every name of the published files is there again, used or not, with the same bits.

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "system/gguf_checkpoint.h"
 #include "system/hub_cache.h"
 #include "weights/merged_source.h"
 #include "weights/packed_source.h"
@@ -75,6 +76,7 @@ Checkpoint Checkpoint::open_without_weights(const std::filesystem::path& folder)
 }
 
 Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
+  if (is_gguf_checkpoint(folder)) return open_gguf_checkpoint(folder);
   Checkpoint checkpoint = open_without_weights(folder);
   checkpoint.source = unpack_source(open_weights(folder), packing_of(checkpoint.config, folder));
   if (!checkpoint.config.has("mm_vision_tower")) return checkpoint;

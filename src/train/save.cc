@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "ops/linear.h"
+#include "system/gguf_checkpoint.h"
 #include "weights/delta_source.h"
 #include "weights/group_layout.h"
 #include "weights/writer.h"
@@ -84,6 +85,7 @@ Tensor with_floor(const Tensor& importance) {
 }  // namespace
 
 void save_model(const LoadedModel& model, const std::filesystem::path& folder, at::ScalarType dtype) {
+  need_other_than_gguf(model.checkpoint.folder);
   at::NoGradGuard no_grad;
   if (!model.checkpoint.folder.empty()) {
     copy_other_files(model.checkpoint.folder, folder);
@@ -152,6 +154,7 @@ void merge_adapters(std::map<std::string, Tensor>& values, const LoraOptions& lo
 void quantise_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to,
                          const QuantiseSettings& options) {
   Precision precision = options.precision;
+  need_other_than_gguf(from);
   if (precision != Precision::int8 && precision != Precision::int4)
     fail(ErrorKind::bad_request, "use int8 or int4", "{} is not a quantised precision",
          precision_name(precision));

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/parallel.h"
+#include "system/gguf_checkpoint.h"
 #include "train/initial_source.h"
 #include "train/objective.h"
 #include "train/save.h"
@@ -145,7 +146,10 @@ void Trainer::open_stage(const StageRecipe& stage) {
     checkpoint.source = overlaid_source(checkpoint.source, values_, kOwnPrefix);
   else if (recipe_.from_scratch)
     checkpoint.source = initial_source(recipe_.seed, checkpoint.config);
-  model_ = bind_model(std::move(checkpoint), {.trainable = true, .lora = stage.lora}, recipe_.system);
+  WeightsOptions options;
+  options.trainable = true;
+  options.lora = stage.lora;
+  model_ = bind_model(std::move(checkpoint), options, recipe_.system);
   parts_ = part_names_of(*model_.model);
   objective_ = make_objective(recipe_, stage, stage_index_, model_, values_);
   parameters_ = model_.weights->parameters();
@@ -371,6 +375,7 @@ TrainResult Trainer::run() {
 }  // namespace
 
 TrainResult run_recipe(const Recipe& recipe, const TrainOptions& options) {
+  need_other_than_gguf(recipe.model_folder);
   // Moments of features that no example uses become denormal numbers, which are slow on x86.
   on_every_thread([] { at::globalContext().setFlushDenormal(true); });
   return Trainer(recipe, options).run();

@@ -32,6 +32,13 @@ equal "--choose prints all of them" "$(wc -l <<< "$chosen")" 3
 holds "a matching head speaks in similarity" \
   "$("$VLM" similarity "$cases/blip-itm-a/checkpoint" --image "$picture" --text "a cat")" 'match .* %'
 
+gguf=$cases/llava-1.5-gguf-a
+check "GGUF files of a tower and a language model answer from their folder" \
+  [ -n "$("$VLM" run "$gguf/checkpoint" "$gguf/media/a.png" "What is this?" -n 6)" ]
+gguf=$cases/block-qwen2-gguf-a/checkpoint/model.gguf
+check "a GGUF file answers by itself" [ -n "$("$VLM" run "$gguf" "The vision encoder" -n 6)" ]
+holds "GGUF files are not written" "$("$VLM" quantize "$gguf" "$scratch/packed" 2>&1)" "GGUF files are read, not written"
+
 draw() { "$VLM" run "$tiny" --image "$picture" "What is this?" -n 12 --temperature 1.5 --seed "$1" --json; }
 equal "equal seeds give equal answers" "$(ids "$(draw 3)")" "$(ids "$(draw 3)")"
 check "other seeds give other answers" [ "$(ids "$(draw 3)")" != "$(ids "$(draw 4)")" ]

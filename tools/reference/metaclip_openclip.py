@@ -1,11 +1,11 @@
-"""Writes tests/cases/metaclip-openclip-a: MetaCLIP in the layout of its own files, computed by the authors' modules.
+"""Writes tests/cases/metaclip-openclip-a and metaclip-train-a: MetaCLIP in the layout of its own files, by the authors' modules.
 
 Needs Python with torch, torchvision, regex and Pillow, and checkouts of facebookresearch/MetaCLIP (f47f784) and
 mlfoundations/open_clip (89fb801):
 
     python3 tools/reference/metaclip_openclip.py tests/cases METACLIP_CHECKOUT OPEN_CLIP_CHECKOUT
 
-The towers and the picture transform are MetaCLIP's (src/mini_clip), the tokenizer is open_clip's, which keeps the end of
+The towers, the picture transform and the loss are MetaCLIP's (src/mini_clip), the tokenizer is open_clip's, which keeps the end of
 text where it cuts. Its vocabulary is the one of metaclip-a. ftfy, which open_clip calls, leaves the texts here as they are.
 """
 
@@ -30,9 +30,10 @@ from safetensors.torch import save_file
 
 torch.set_num_threads(1)
 CASES, METACLIP, OPEN_CLIP = (os.path.abspath(path) for path in sys.argv[1:4])
-NAME = "metaclip-openclip-a"
 TEXTS = ["a photo of a cat", "Two dogs, running on the beach!",
          "A long caption of the architecture, which goes on and on. " * 4 + "Its end is never read."]
+GRADS = ["logit_scale", "text_projection", "visual.proj", "token_embedding.weight", "visual.conv1.weight", "ln_final.weight",
+         "transformer.resblocks.1.mlp.c_fc.weight", "visual.transformer.resblocks.0.attn.out_proj.bias"]
 MODEL = {"embed_dim": 24, "quick_gelu": True,
          "vision_cfg": {"image_size": 40, "layers": 3, "width": 52, "head_width": 26, "mlp_ratio": 4.9231, "patch_size": 8},
          "text_cfg": {"context_length": 77, "vocab_size": 600, "width": 40, "heads": 5, "layers": 2}}
@@ -101,8 +102,8 @@ def picture(path, seed, width, height):
     image.save(path)
 
 
-def main():
-    folder = os.path.join(CASES, NAME)
+def write(name, trains):
+    folder = os.path.join(CASES, name)
     shutil.rmtree(folder, ignore_errors=True)
     checkpoint = os.path.join(folder, "checkpoint")
     for part in ("checkpoint", "media"):
@@ -131,22 +132,35 @@ def main():
     pixels = torch.stack([transform(Image.open(os.path.join(folder, path))) for path in paths])
     ids = open_clip_tokenizer(os.path.join(checkpoint, "merges.txt"))(TEXTS)
     assert int((ids[2] == 599).nonzero()[0]) == 76, "the long text is not cut"
-    with torch.no_grad():
-        images, texts, scale = model(pixels, ids)
+    written = TEXTS
+    if trains:  # the i-th text belongs to the i-th picture
+        written, ids = TEXTS[:len(paths)], ids[:len(paths)]
+    images, texts, scale = model(pixels, ids)
+    results = [("pixel_values", pixels, 2e-6), ("input_ids", ids, None), ("image_embeds", images, 2e-5), ("text_embeds", texts, 2e-5),
+               ("logits_per_image", scale * images @ texts.T, 2e-4)]
+    if trains:
+        loss = load("src.mini_clip.loss", os.path.join(code, "loss.py")).ClipLoss()(images, texts, scale)
+        loss.backward()
+        parameters = dict(model.named_parameters())
+        results = [results[0], results[1], results[4], ("loss", loss, 1e-5)]
+        results += [("grad/state_dict." + key, parameters[key].grad, 1e-3 * float(parameters[key].grad.std(correction=0)) + 1e-6)
+                    for key in GRADS]
 
     expected, checks = {}, []
-    for name, value, atol in (("pixel_values", pixels, 2e-6), ("input_ids", ids, None), ("image_embeds", images, 2e-5),
-                              ("text_embeds", texts, 2e-5), ("logits_per_image", scale * images @ texts.T, 2e-4)):
-        expected[name] = value.contiguous()
-        checks.append({"tensor": name, "exact": True} if atol is None else {"tensor": name, "atol": atol, "rtol": 1e-5})
+    for tensor, value, atol in results:
+        expected[tensor] = value.detach().contiguous()
+        checks.append({"tensor": tensor, "exact": True} if atol is None else
+                      {"tensor": tensor, "atol": float(f"{atol:.3g}"), "rtol": 1e-3 if tensor.startswith("grad/") else 1e-5})
     save_file(expected, os.path.join(folder, "expected.safetensors"))
     put(folder, "case.json", {
         "format": 1, "system": "metaclip",
-        "variant": "open_clip layout: state_dict in a .pt, fused q k v, projections on the right, texts padded to 77",
-        "reference": "src/mini_clip (CLIP, image_transform) of facebookresearch/MetaCLIP@f47f784 and SimpleTokenizer of "
+        "variant": "open_clip layout: " + ("contrastive loss over two pairs" if trains else
+                                           "state_dict in a .pt, fused q k v, projections on the right, texts padded to 77"),
+        "reference": f"src/mini_clip (CLIP, image_transform{', ClipLoss' if trains else ''}) of facebookresearch/MetaCLIP@f47f784 and SimpleTokenizer of "
                      f"mlfoundations/open_clip@89fb801 without ftfy; torch {torch.__version__.split('+')[0]}, CPU, float32",
-        "task": "embed", "inputs": {"texts": TEXTS, "images": paths}, "checks": checks})
-    print(NAME, ids[:, :12].tolist(), (scale * images @ texts.T).tolist())
+        "task": "train" if trains else "embed", "inputs": {"texts": written, "images": paths}, "checks": checks})
+    print(name, ids[:, :12].tolist(), (scale * images @ texts.T).tolist())
 
 
-main()
+write("metaclip-openclip-a", trains=False)
+write("metaclip-train-a", trains=True)
