@@ -20,12 +20,16 @@ struct AskOptions {
   double repetition_penalty = 1;
   double presence_penalty = 0;
   double frequency_penalty = 0;
-  std::uint64_t seed = 0;         // the same seed draws the same answer
-  std::vector<std::string> stop;  // the answer ends before any of these
-  std::int64_t num_beams = 1;     // more than 1: beam search, handed to OnText in one piece
-  double length_penalty = 1;      // of beam search
-  std::string task;               // of systems with a list of tasks of their own: Florence-2's "<OD>"
-  RegionPrompt regions;           // places that the question speaks of
+  std::uint64_t seed = 0;                 // the same seed draws the same answer
+  std::vector<std::string> stop;          // the answer ends before any of these
+  std::int64_t num_beams = 1;             // more than 1: beam search, handed to OnText in one piece
+  double length_penalty = 1;              // of beam search
+  std::string task;                       // of systems with a list of tasks of their own: Florence-2's "<OD>"
+  RegionPrompt regions;                   // places that the question speaks of
+  std::int64_t no_repeat_ngram_size = 0;  // no run of so many tokens comes twice; 0: off
+  // At most so many tokens, up to 7, are guessed from what was said before and checked in one pass: the same
+  // answer, sooner where it repeats its prompt or itself. 0: off.
+  std::int64_t speculate = 0;
 };
 
 // Gets the answer as it comes, in whole characters; false ends it there.
@@ -49,6 +53,8 @@ struct Answer {
   std::string plain_text;  // `text` without the system's notation of places and calls
   std::vector<Region> regions;
   std::vector<FunctionCall> calls;
+  std::int64_t tokens_guessed = 0;   // by speculation
+  std::int64_t tokens_accepted = 0;  // of those, part of the answer
 };
 
 }  // namespace vlm::v0

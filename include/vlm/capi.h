@@ -119,12 +119,20 @@ typedef struct vlm_ask_options {
   const int* points_outside;     /* for each point: 1 outside of what is meant; NULL: all inside */
   const vlm_image* const* masks; /* white where it is */
   size_t num_masks;
+  int64_t no_repeat_ngram_size; /* no run of so many tokens comes twice; 0: off */
+  /* At most so many tokens, up to 7, are guessed from what was said before and checked in one pass: the same
+   * answer, sooner where it repeats its prompt or itself. 0: off. */
+  int64_t speculate;
 } vlm_ask_options;
 #define VLM_ASK_OPTIONS_INIT                                                                                \
   {                                                                                                         \
     sizeof(vlm_ask_options), 512, 0.0, 0, 1.0, 0.0, 1.0, 0.0, 0.0, 0, NULL, 0, 1, 1.0, NULL, NULL, 0, NULL, \
-        0, NULL, NULL, 0                                                                                    \
+        0, NULL, NULL, 0, 0, 0                                                                              \
   }
+
+/* Length and sampling as the checkpoint's generation_config.json has them, greedy where it says nothing; the
+ * rest as in VLM_ASK_OPTIONS_INIT. options->struct_size must be set. */
+vlm_status vlm_model_published_options(const vlm_model* model, vlm_ask_options* options);
 
 typedef enum vlm_finish {
   VLM_FINISH_STOP = 0,     /* the model ended its answer, or a stop string came */
@@ -178,9 +186,11 @@ typedef struct vlm_answer_info {
   double seconds_prefill;
   double seconds_decode;
   vlm_findings** findings; /* where to put them; NULL: not wanted. *findings ends with vlm_free() */
+  int64_t tokens_guessed;  /* by speculation */
+  int64_t tokens_accepted; /* of those, part of the answer */
 } vlm_answer_info;
 #define VLM_ANSWER_INFO_INIT \
-  { sizeof(vlm_answer_info), VLM_FINISH_LENGTH, 0, 0, 0, 0.0, 0.0, 0.0, NULL }
+  { sizeof(vlm_answer_info), VLM_FINISH_LENGTH, 0, 0, 0, 0.0, 0.0, 0.0, NULL, 0, 0 }
 
 /* Gets the answer as it comes, in whole characters; 0 ends it there. It must not leave by longjmp. */
 typedef int (*vlm_text_function)(const char* text, void* user);

@@ -61,6 +61,9 @@ class Model {
 
   const ModelInfo& info() const;
 
+  // Length and sampling as the checkpoint's generation_config.json has them, greedy where it says nothing.
+  AskOptions published_options() const;
+
   // A conversation; `system_prompt` may be empty.
   Chat chat(const std::string& system_prompt = "") const;
   // Continues a prompt verbatim, placeholders of pictures included ("USER: <image>\nWhat is it?

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/draft.h"
+
 namespace vlm {
 
 namespace {
@@ -32,6 +34,79 @@ void pad_views(std::vector<Tensor>& pictures) {
     if (picture.dim() == 5 && picture.size(1) < most)
       picture = at::constant_pad_nd(picture, {0, 0, 0, 0, 0, 0, 0, most - picture.size(1)});
 }
+
+// Extends a sequence by one id at a time, and runs guesses of the next ones ahead of their turn.
+class Lookahead {
+ public:
+  Lookahead(const Generator& generator, const Prompt& prompt, Memory& memory, const DecodeOptions& options,
+            DecodeTimes& times)
+      : generator_(generator), memory_(memory), options_(options), times_(times) {
+    if (options.guesses == 0) return;
+    seen_ = prompt.ids;
+    length_ = std::clamp<int64_t>(options.guesses, 1, kMostGuesses);
+  }
+
+  // Logits behind the prompt, [1, K].
+  std::span<float> start(const Tensor& logits) {
+    logits_ = logits.slice(0, -1).contiguous();
+    return row(0);
+  }
+
+  // Logits behind `id`, which the logits before chose; `most` guesses may follow it.
+  std::span<float> follow(int64_t id, int64_t most) {
+    seen_.push_back(id);
+    if (at_ < guesses_.size() && guesses_[at_] == id) {
+      memory_.ids.push_back(id);
+      ++times_.tokens_accepted;
+      return row(++at_);
+    }
+    forget_guesses();
+    guess(most);
+    std::vector<int64_t> ids{id};
+    ids.insert(ids.end(), guesses_.begin(), guesses_.end());
+    logits_ = generator_.extend({{ids, &memory_.sequence}}).contiguous();
+    memory_.ids.push_back(id);
+    times_.tokens_guessed += static_cast<int64_t>(guesses_.size());
+    return row(0);
+  }
+
+  // Cuts the cache back to what is part of the answer.
+  void forget_guesses() {
+    nn::KvCache& cache = memory_.sequence.cache;
+    cache.truncate(cache.length() - static_cast<int64_t>(guesses_.size() - at_));
+    // As many as last time and as many again while all are right; after a wrong one, as many as were right.
+    if (!guesses_.empty())
+      length_ = at_ == guesses_.size() ? std::min({2 * length_, options_.guesses, kMostGuesses})
+                                       : std::max<int64_t>(static_cast<int64_t>(at_), 1);
+    guesses_.clear();
+    at_ = 0;
+  }
+
+ private:
+  std::span<float> row(size_t idx) {
+    auto width = static_cast<size_t>(logits_.size(1));
+    return {logits_.data_ptr<float>() + idx * width, width};
+  }
+
+  void guess(int64_t most) {
+    const int64_t count = std::min(most, length_);
+    if (options_.guesses == 0 || count <= 0) return;
+    guesses_ = options_.draft ? options_.draft(seen_, count) : draft_by_lookup(seen_, count);
+    // What cannot be part of the answer is not run: its end, a picture's places.
+    auto is_out = [&](int64_t id) { return id < 0 || id >= logits_.size(1) || is_in(options_.eos_ids, id); };
+    guesses_.erase(std::find_if(guesses_.begin(), guesses_.end(), is_out), guesses_.end());
+  }
+
+  const Generator& generator_;
+  Memory& memory_;
+  const DecodeOptions& options_;
+  DecodeTimes& times_;
+  std::vector<int64_t> seen_;     // prompt and answer
+  std::vector<int64_t> guesses_;  // in the cache, behind the last id that was followed before them
+  size_t at_ = 0;                 // how many of them turned out right
+  int64_t length_ = 0;            // of the next guess
+  Tensor logits_;                 // [1 + guesses, K]
+};
 
 }  // namespace
 
@@ -126,14 +201,14 @@ DecodeResult decode(const Generator& generator, const Prompt& prompt, Memory& me
   result.times.prefill = watch.lap();
 
   auto pick = options.pick ? options.pick : pick_greedy;
-  for (;;) {
+  Lookahead ahead(generator, prompt, memory, options, result.times);
+  std::span<float> row = ahead.start(logits);
+  while (static_cast<int64_t>(result.ids.size()) < options.max_new_tokens) {
     if (cancelled()) {
       result.finish = Finish::cancelled;
       break;
     }
-    if (static_cast<int64_t>(result.ids.size()) >= options.max_new_tokens) break;
-    Tensor row = logits.slice(0, -1).contiguous();
-    int64_t id = pick({row.data_ptr<float>(), static_cast<size_t>(row.numel())}, result.ids);
+    const int64_t id = pick(row, result.ids);
     if (is_in(options.eos_ids, id)) {
       result.finish = Finish::eos;
       break;
@@ -143,14 +218,16 @@ DecodeResult decode(const Generator& generator, const Prompt& prompt, Memory& me
       result.finish = Finish::stopped;
       break;
     }
-    if (static_cast<int64_t>(memory.ids.size()) + 1 >= context) {
+    const int64_t left = options.max_new_tokens - static_cast<int64_t>(result.ids.size());
+    const int64_t room = context - static_cast<int64_t>(memory.ids.size()) - 1;
+    if (room <= 0) {
       result.finish = Finish::context_full;
       break;
     }
-    if (static_cast<int64_t>(result.ids.size()) >= options.max_new_tokens) break;
-    logits = generator.extend({{{id}, &memory.sequence}});
-    memory.ids.push_back(id);
+    if (left <= 0) break;
+    row = ahead.follow(id, std::min(left, room) - 1);
   }
+  ahead.forget_guesses();
   result.times.decode = watch.lap();
   result.times.tokens_generated = static_cast<int64_t>(result.ids.size());
   return result;

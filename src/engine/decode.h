@@ -26,8 +26,13 @@ struct DecodeTimes {  // seconds
   int64_t tokens_prompt = 0;  // of the whole prompt
   int64_t tokens_reused = 0;  // of those, already in memory
   int64_t tokens_generated = 0;
+  int64_t tokens_guessed = 0;   // and run ahead of their turn
+  int64_t tokens_accepted = 0;  // of those, part of the answer
   int64_t images_encoded = 0, images_reused = 0;
 };
+
+// One pass takes up to 8 tokens as it takes one, bit for bit: so many use the same kernels.
+constexpr int64_t kMostGuesses = 7;
 
 struct DecodeOptions {
   int64_t max_new_tokens = 512;
@@ -37,6 +42,11 @@ struct DecodeOptions {
   // Called for every id; false ends the answer.
   std::function<bool(int64_t id)> on_id;
   const std::atomic<bool>* cancel = nullptr;
+  // Speculation: at most so many ids are guessed to follow each one, and run with it in one pass. The answer
+  // is the same as without, drawn ones included: every id is picked from the logits behind those before it.
+  int64_t guesses = 0;
+  // Guesses at most `count` ids that follow; draft_by_lookup when empty.
+  std::function<std::vector<int64_t>(std::span<const int64_t> ids, int64_t count)> draft;
 };
 
 enum class Finish { eos, length, stopped, cancelled, context_full };

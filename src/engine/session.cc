@@ -63,6 +63,12 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
   if (options.max_new_tokens < 1)
     fail(ErrorKind::bad_request, "give a number of at least 1", "max_new_tokens is {}",
          options.max_new_tokens);
+  if (options.guesses < 0 || options.guesses > kMostGuesses)
+    fail(ErrorKind::bad_request, fmt::format("give a number of at most {}, or 0 for none", kMostGuesses),
+         "speculation with {} tokens at once", options.guesses);
+  if (options.guesses > 0 && options.num_beams > 1)
+    fail(ErrorKind::bad_request, "leave one of them out",
+         "beam search goes several ways at once: no single next token can be guessed");
   Prompt prompt = generator_->prepare(request);
   if (options.num_beams > 1) return search_beams(prompt, options);
 
@@ -90,6 +96,7 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
   decoding.max_new_tokens = options.max_new_tokens;
   decoding.eos_ids = sampling.eos_ids;
   decoding.cancel = options.cancel;
+  decoding.guesses = options.guesses;
   decoding.pick = [&](std::span<float> logits, std::span<const int64_t> generated) {
     int64_t id = sampler.next(logits, rule_ids(prompt), generated);
     if (sampling.num_alternatives > 0) answer.choices.push_back(sampler.last());

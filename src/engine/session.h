@@ -20,6 +20,7 @@ struct AnswerOptions {
   int64_t num_beams = 1;          // more than 1: beam search, which cannot be streamed or sampled
   double length_penalty = 1;
   bool skip_special_tokens = true;
+  int64_t guesses = 0;          // DecodeOptions::guesses
   bool reads_notation = false;  // `on_text` gets the beginning of what read() makes of the answer
   const std::atomic<bool>* cancel = nullptr;
 };

@@ -42,6 +42,28 @@ holds "GGUF files are not written" "$("$VLM" quantize "$gguf" "$scratch/packed" 
 draw() { "$VLM" run "$tiny" --image "$picture" "What is this?" -n 12 --temperature 1.5 --seed "$1" --json; }
 equal "equal seeds give equal answers" "$(ids "$(draw 3)")" "$(ids "$(draw 3)")"
 check "other seeds give other answers" [ "$(ids "$(draw 3)")" != "$(ids "$(draw 4)")" ]
+
+speculate() {
+  "$VLM" run "$root/assets/default" --image "$root/assets/samples/word.png" --json "$@" \
+    'Describe the image. A brown ring and the text "cage" in red. Describe the image.'
+}
+plain=$(speculate) guessed=$(speculate --speculate)
+equal "speculation gives the same ids" "$(ids "$guessed")" "$(ids "$plain")"
+holds "without it nothing is guessed" "$(tr -d ' \n' <<< "$plain")" \
+  '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0'
+holds "--json says how many guesses were right" "$guessed" '"accepted_prediction_tokens": [0-9]'
+equal "a speculating chat says the same" \
+  "$(printf '%s\n' "/image $picture" "What is this?" | "$VLM" chat "$tiny" -n 20 --speculate 2> "$scratch/err")" \
+  "$("$VLM" run "$tiny" --image "$picture" "What is this?" -n 20)"
+holds "speculation and beams exclude each other" \
+  "$("$VLM" run "$tiny" "What?" --speculate --beams 2 2>&1)" "beam search goes several ways"
+
+qwen=$cases/qwen2-vl-a/checkpoint
+sampling() { "$VLM" run "$qwen" "What?" -n 2 --json "$@" | tr -d ' \n'; }
+holds "the checkpoint says how to sample" "$(sampling)" '"do_sample":true,"temperature":0.01,"top_k":1,"top_p":0.001'
+holds "the command line comes first" "$(sampling --top-k 3)" '"temperature":0.01,"top_k":3,'
+holds "--temperature 0 is greedy" "$(sampling --temperature 0)" '"do_sample":false,'
+holds "beam search is not drawn" "$(sampling --beams 2)" '"do_sample":false,.*"num_beams":2'
 check "beam search answers" "$VLM" run "$tiny" --image "$picture" "What is this?" -n 4 --beams 3
 for precision in bf16 int8 int4; do
   check "run --precision $precision" "$VLM" run "$tiny" --image "$picture" "What is this?" -n 4 --precision $precision

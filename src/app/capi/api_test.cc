@@ -148,6 +148,29 @@ TEST(Api, SeedDecidesWhatIsDrawn) {
             llava().generate(prompt, {picture()}, options).text);
 }
 
+TEST(Api, SpeculationGivesTheSameAnswer) {
+  vlm::AskOptions options = at_most(24);
+  const std::string prompt = "USER: <image>\nWhat does this picture show? ASSISTANT:";
+  vlm::Answer wanted = llava().generate(prompt, {picture()}, options);
+  options.speculate = 7;
+  vlm::Answer found = llava().generate(prompt, {picture()}, options);
+  EXPECT_EQ(found.text, wanted.text);
+  EXPECT_EQ(found.tokens_generated, wanted.tokens_generated);
+  EXPECT_LE(found.tokens_accepted, found.tokens_guessed);
+  EXPECT_EQ(wanted.tokens_guessed, 0);
+  options.speculate = 8;
+  expect_error(vlm::ErrorKind::bad_request, "speculation with 8 tokens",
+               [&] { llava().generate(prompt, {picture()}, options); });
+}
+
+TEST(Api, PublishedOptionsAreTheCheckpointsOwn) {
+  vlm::AskOptions options = vlm::Model::load(in_case("qwen2-vl-a/checkpoint")).published_options();
+  EXPECT_EQ(options.temperature, 0.01);
+  EXPECT_EQ(options.top_k, 1);
+  EXPECT_EQ(options.top_p, 0.001);
+  EXPECT_EQ(llava().published_options().temperature, 0);
+}
+
 TEST(Api, ThreadsShareAModel) {
   auto answer = [] { return llava().chat().ask("What is it?", {picture()}, at_most(6)).text; };
   std::string alone = answer();

@@ -161,6 +161,8 @@ AskOptions ask_options(const vlm_ask_options* from) {
   options.stop = texts_from(given_options.stop, given_options.num_stop, "options.stop");
   options.num_beams = given_options.num_beams;
   options.length_penalty = given_options.length_penalty;
+  options.no_repeat_ngram_size = given_options.no_repeat_ngram_size;
+  options.speculate = given_options.speculate;
   options.task = text_or(given_options.task, "");
   options.regions = regions_given(given_options);
   return options;
@@ -188,7 +190,9 @@ void write_info(const Answer& answer, vlm_answer_info* info, vlm_findings** find
                          answer.seconds_encode,
                          answer.seconds_prefill,
                          answer.seconds_decode,
-                         findings};
+                         findings,
+                         answer.tokens_guessed,
+                         answer.tokens_accepted};
   std::memcpy(info, &filled, filled.struct_size);
 }
 
@@ -319,6 +323,23 @@ int vlm_model_can(const vlm_model* model, vlm_task task) {
       return info.can_classify;
   }
   return 0;
+}
+
+vlm_status vlm_model_published_options(const vlm_model* model, vlm_ask_options* options) {
+  return translate([&] {
+    complete(options, VLM_ASK_OPTIONS_INIT, "options");  // refuses a size that cannot be
+    const AskOptions published = given(model, "model").model.published_options();
+    vlm_ask_options filled = VLM_ASK_OPTIONS_INIT;
+    filled.struct_size = std::min(given(options, "options").struct_size, sizeof(vlm_ask_options));
+    filled.max_new_tokens = published.max_new_tokens;
+    filled.temperature = published.temperature;
+    filled.top_k = published.top_k;
+    filled.top_p = published.top_p;
+    filled.min_p = published.min_p;
+    filled.repetition_penalty = published.repetition_penalty;
+    filled.no_repeat_ngram_size = published.no_repeat_ngram_size;
+    std::memcpy(options, &filled, filled.struct_size);
+  });
 }
 
 vlm_status vlm_chat_new(const vlm_model* model, const char* system_prompt, vlm_chat** chat) {

@@ -61,6 +61,34 @@ TEST_F(CApi, AsksWithStreaming) {
   vlm_chat_release(chat);
 }
 
+TEST_F(CApi, KnowsPublishedOptionsAndSpeculates) {
+  vlm_model* qwen = nullptr;
+  ASSERT_EQ(vlm_model_load(in_case("qwen2-vl-a/checkpoint").c_str(), nullptr, &qwen), VLM_OK);
+  vlm_ask_options options = VLM_ASK_OPTIONS_INIT;
+  ASSERT_EQ(vlm_model_published_options(qwen, &options), VLM_OK) << vlm_last_error();
+  vlm_model_release(qwen);
+  EXPECT_EQ(options.struct_size, sizeof options);
+  EXPECT_EQ(options.temperature, 0.01);
+  EXPECT_EQ(options.top_k, 1);
+  EXPECT_EQ(vlm_model_published_options(llava_, nullptr), VLM_BAD_REQUEST);
+
+  const vlm_image* images[] = {image_};
+  const char* prompt = "USER: <image>\nWhat does this picture show? ASSISTANT:";
+  options = VLM_ASK_OPTIONS_INIT;
+  options.max_new_tokens = 16;
+  std::string answers[2];
+  for (int64_t speculate : {0, 7}) {
+    options.speculate = speculate;
+    vlm_answer_info info = VLM_ANSWER_INFO_INIT;
+    ASSERT_EQ(
+        vlm_generate(llava_, prompt, images, 1, &options, append, &answers[speculate > 0], nullptr, &info),
+        VLM_OK);
+    EXPECT_LE(info.tokens_accepted, info.tokens_guessed);
+    EXPECT_EQ(info.tokens_generated, 16);
+  }
+  EXPECT_EQ(answers[0], answers[1]);
+}
+
 TEST_F(CApi, StopsAtStrings) {
   vlm_ask_options options = VLM_ASK_OPTIONS_INIT;
   options.max_new_tokens = 8;

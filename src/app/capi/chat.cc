@@ -30,6 +30,8 @@ AnswerOptions engine_options(const AskOptions& options) {
   engine.sampling.presence_penalty = options.presence_penalty;
   engine.sampling.frequency_penalty = options.frequency_penalty;
   engine.sampling.seed = options.seed;
+  engine.sampling.no_repeat_ngram_size = options.no_repeat_ngram_size;
+  engine.guesses = options.speculate;
   engine.stop = options.stop;
   engine.num_beams = options.num_beams;
   engine.length_penalty = options.length_penalty;
@@ -127,6 +129,8 @@ Answer answer_in(Session& session, Request request, const AskOptions& options, c
   answer.tokens_prompt = found.times.tokens_prompt;
   answer.tokens_reused = found.times.tokens_reused;
   answer.tokens_generated = found.times.tokens_generated;
+  answer.tokens_guessed = found.times.tokens_guessed;
+  answer.tokens_accepted = found.times.tokens_accepted;
   answer.seconds_encode = found.times.encode;
   answer.seconds_prefill = found.times.prefill;
   answer.seconds_decode = found.times.decode;

@@ -3,6 +3,7 @@
 
 #include "app/capi/handles.h"
 #include "engine/load.h"
+#include "engine/sampler_defaults.h"
 
 namespace vlm::v0 {
 
@@ -93,6 +94,22 @@ Model Model::load(const std::string& name, const LoadOptions& options) {
 
 const ModelInfo& Model::info() const {
   return data_->info;
+}
+
+AskOptions Model::published_options() const {
+  return enter([&] {
+    const SamplingDefaults defaults = sampling_defaults(data_->loaded->checkpoint.generation);
+    const SamplingOptions& sampling = defaults.sampling;
+    AskOptions options;
+    options.max_new_tokens = defaults.max_new_tokens.value_or(options.max_new_tokens);
+    options.temperature = sampling.do_sample ? sampling.temperature : 0;
+    options.top_k = sampling.top_k;
+    options.top_p = sampling.top_p;
+    options.min_p = sampling.min_p;
+    options.repetition_penalty = sampling.repetition_penalty;
+    options.no_repeat_ngram_size = sampling.no_repeat_ngram_size;
+    return options;
+  });
 }
 
 Answer Model::generate(const std::string& prompt, const std::vector<Image>& images, const AskOptions& options,

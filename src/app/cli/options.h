@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -13,25 +14,25 @@ struct ModelOptions {
   std::string model = "default";  // a folder, a hub id in the local cache, or "default"
   std::string revision = "main";
   std::string precision = "auto";
-  std::string base;    // of delta weights: the language model they are added to
-  std::string system;  // a slug forces that system
+  std::string base;                   // of delta weights: the language model they are added to
+  std::string system;                 // a slug forces that system
   bool lenient = false;
   bool no_cache = false;  // quantised weights are neither kept nor taken from where they are kept
 };
 
 struct AnswerFlags {
-  int64_t max_new_tokens = 512;
-  double temperature = 0;  // 0: the best token each time
-  int64_t top_k = 0;
-  double top_p = 1;
-  double min_p = 0;
-  double repetition_penalty = 1;
+  // Empty: as the checkpoint's generation_config.json says.
+  std::optional<int64_t> max_new_tokens;
+  std::optional<double> temperature;  // 0: the best token each time
+  std::optional<int64_t> top_k;
+  std::optional<double> top_p, min_p, repetition_penalty;
   double presence_penalty = 0;
   double frequency_penalty = 0;
   int64_t num_beams = 1;
   double length_penalty = 1;
   uint64_t seed = 0;
   std::vector<std::string> stop;
+  int64_t speculate = 0;  // tokens guessed ahead at once; 0: none
 };
 
 struct RunOptions {

@@ -1,6 +1,7 @@
 #include "app/cli/commands/answers.h"
 
 #include "app/cli/commands/regions.h"
+#include "engine/sampler_defaults.h"
 
 namespace vlm::cli {
 
@@ -12,30 +13,53 @@ double rate(int64_t count, double seconds) {
 
 }  // namespace
 
-AnswerOptions answer_options(const AnswerFlags& flags) {
+AnswerOptions answer_options(const AnswerFlags& flags, const Checkpoint& checkpoint) {
+  if (flags.temperature && *flags.temperature < 0)
+    fail(ErrorKind::bad_request, "give 0 for the likeliest token, about 0.7 for variety",
+         "--temperature is {}", *flags.temperature);
+  if (flags.num_beams > 1 && flags.temperature.value_or(0) > 0)
+    fail(ErrorKind::bad_request, "leave --temperature or --beams out", "beam search does not draw at random");
+  const SamplingDefaults defaults = sampling_defaults(checkpoint.generation);
   AnswerOptions options;
-  options.max_new_tokens = flags.max_new_tokens;
+  options.max_new_tokens = flags.max_new_tokens.value_or(defaults.max_new_tokens.value_or(512));
   options.stop = flags.stop;
   options.num_beams = flags.num_beams;
   options.length_penalty = flags.length_penalty;
+  options.guesses = flags.speculate;
   options.cancel = &interrupted;
-  SamplingOptions& sampling = options.sampling;
-  sampling.do_sample = flags.temperature > 0;
-  sampling.temperature = flags.temperature > 0 ? flags.temperature : 1;
-  if (flags.temperature < 0)
-    fail(ErrorKind::bad_request, "give 0 for the likeliest token, about 0.7 for variety",
-         "--temperature is {}", flags.temperature);
-  bool narrows = flags.top_k != 0 || flags.top_p != 1 || flags.min_p != 0;
-  if (narrows && flags.temperature == 0)
+  SamplingOptions& sampling = options.sampling = defaults.sampling;
+  if (flags.num_beams > 1) sampling.do_sample = false;
+  if (flags.temperature) {
+    sampling.do_sample = *flags.temperature > 0;
+    sampling.temperature = sampling.do_sample ? *flags.temperature : 1;
+  }
+  if (!sampling.do_sample && (flags.top_k || flags.top_p || flags.min_p))
     log(LogLevel::warn, "--top-k, --top-p and --min-p have no effect at --temperature 0");
-  if (flags.num_beams > 1 && flags.temperature > 0)
-    fail(ErrorKind::bad_request, "leave --temperature or --beams out", "beam search does not draw at random");
-  sampling.top_k = flags.top_k, sampling.top_p = flags.top_p, sampling.min_p = flags.min_p;
-  sampling.repetition_penalty = flags.repetition_penalty;
+  sampling.top_k = flags.top_k.value_or(sampling.top_k);
+  sampling.top_p = flags.top_p.value_or(sampling.top_p);
+  sampling.min_p = flags.min_p.value_or(sampling.min_p);
+  sampling.repetition_penalty = flags.repetition_penalty.value_or(sampling.repetition_penalty);
   sampling.presence_penalty = flags.presence_penalty;
   sampling.frequency_penalty = flags.frequency_penalty;
   sampling.seed = flags.seed;
+  log(LogLevel::debug, "sampling: {}", sampling_json(options).dump());
   return options;
+}
+
+nlohmann::ordered_json sampling_json(const AnswerOptions& options) {
+  const SamplingOptions& sampling = options.sampling;
+  nlohmann::ordered_json json{{"do_sample", sampling.do_sample}};
+  if (sampling.do_sample)
+    json.update({{"temperature", sampling.temperature},
+                 {"top_k", sampling.top_k},
+                 {"top_p", sampling.top_p},
+                 {"min_p", sampling.min_p},
+                 {"seed", sampling.seed}});
+  json.update({{"repetition_penalty", sampling.repetition_penalty},
+               {"no_repeat_ngram_size", sampling.no_repeat_ngram_size},
+               {"num_beams", options.num_beams},
+               {"max_new_tokens", options.max_new_tokens}});
+  return json;
 }
 
 ChatMessage user_message(size_t num_images, size_t num_videos, const std::string& text) {
@@ -69,7 +93,10 @@ std::string stats_text(const DecodeTimes& times) {
 nlohmann::ordered_json usage_json(const DecodeTimes& times) {
   return {{"prompt_tokens", times.tokens_prompt},
           {"completion_tokens", times.tokens_generated},
-          {"total_tokens", times.tokens_prompt + times.tokens_generated}};
+          {"total_tokens", times.tokens_prompt + times.tokens_generated},
+          {"completion_tokens_details",
+           {{"accepted_prediction_tokens", times.tokens_accepted},
+            {"rejected_prediction_tokens", times.tokens_guessed - times.tokens_accepted}}}};
 }
 
 nlohmann::ordered_json stats_json(const DecodeTimes& times) {

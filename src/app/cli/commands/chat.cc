@@ -96,13 +96,14 @@ class LineReader {
 class Conversation {
  public:
   Conversation(const ChatOptions& chat, const Context& context)
-      : chat_(chat), context_(context), options_(answer_options(chat.answer)), shows_stats_(chat.stats) {
+      : chat_(chat), context_(context), shows_stats_(chat.stats) {
     for (const std::string& image : chat.images) add_picture(image);
     for (const std::string& video : chat.videos) add_video(video);
     loaded_ = open_model(chat.model);
     need<Generator>(*loaded_, "does not answer questions");
-    options_.reads_notation = as<AnswerReader>(*loaded_->model) != nullptr;
     session_.emplace(loaded_, std::make_shared<FeatureCache>());
+    options_ = answer_options(chat.answer, loaded_->checkpoint);
+    options_.reads_notation = as<AnswerReader>(*loaded_->model) != nullptr;
     clear_messages();
   }
 

@@ -122,7 +122,7 @@ Request request_of(const RunOptions& run, const std::string& question,
 }
 
 void print_answer(const LoadedModel& loaded, const std::string& question, const Request& request,
-                  const Answer& answer, const ParsedAnswer& read) {
+                  const AnswerOptions& options, const Answer& answer, const ParsedAnswer& read) {
   nlohmann::ordered_json json{{"model", loaded.checkpoint.name},
                               {"system", loaded.system->slug},
                               {"precision", precision_name(loaded.weights->options().precision)},
@@ -133,6 +133,7 @@ void print_answer(const LoadedModel& loaded, const std::string& question, const 
                               {"calls", calls_json(read.calls)},
                               {"finish", finish_name(answer.finish)},
                               {"ids", answer.ids},
+                              {"sampling", sampling_json(options)},
                               {"usage", usage_json(answer.times)},
                               {"stats", stats_json(answer.times)}};
   if (const auto* reader = as<AnswerReader>(*loaded.model))
@@ -147,7 +148,6 @@ int run_command(const RunOptions& run, const Context& context) {
   std::string question = take_question(run, names);
   need_picture("--picture", run.picture, names);
   need_picture("--annotate", run.annotate, names);
-  AnswerOptions options = answer_options(run.answer);
   Request request = request_of(run, question, names);
 
   std::shared_ptr<const LoadedModel> loaded = open_model(run.model);
@@ -157,6 +157,7 @@ int run_command(const RunOptions& run, const Context& context) {
     print_choices(*loaded, request, run.choices, context);
     return kExitOk;
   }
+  AnswerOptions options = answer_options(run.answer, loaded->checkpoint);
   auto cache = std::make_shared<FeatureCache>();
   Session session(loaded, cache);
   catch_interrupts();
@@ -177,7 +178,7 @@ int run_command(const RunOptions& run, const Context& context) {
   }
   ParsedAnswer read = session.read(answer, request);
   if (context.options.json)
-    print_answer(*loaded, question, request, answer, read);
+    print_answer(*loaded, question, request, options, answer, read);
   else if (reads)
     print(rest_of(read, told));
   else

@@ -91,10 +91,12 @@ void add_texts(CLI::App& app, std::vector<std::string>& texts) {
 
 void add_answer(CLI::App& app, AnswerFlags& answer) {
   const std::string group = "Sampling";
-  app.add_option("-n,--max-new-tokens", answer.max_new_tokens, "longest answer (default: 512)")
+  app.add_option("-n,--max-new-tokens", answer.max_new_tokens,
+                 "longest answer (default: the checkpoint's, else 512)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("N");
-  app.add_option("--temperature", answer.temperature, "0 (default): the likeliest token; else draw")
+  app.add_option("--temperature", answer.temperature,
+                 "0: the likeliest token; else draw (default: the checkpoint's, else 0)")
       ->type_name("T")
       ->group(group);
   app.add_option("--top-k", answer.top_k, "draw from the K likeliest tokens")->type_name("K")->group(group);
@@ -123,6 +125,9 @@ void add_answer(CLI::App& app, AnswerFlags& answer) {
   app.add_option("--seed", answer.seed, "equal seeds give equal answers (default: 0)")
       ->type_name("N")
       ->group(group);
+  app.add_flag("--speculate{7}", answer.speculate,
+               "guess N tokens ahead from what was said before (=7), check them in one pass; same answer")
+      ->check(CLI::Range(int64_t{0}, int64_t{7}));
   app.add_option("--stop", answer.stop, "end the answer before this text; may be given several times")
       ->type_name("TEXT")
       ->expected(1)
@@ -342,9 +347,7 @@ void add_making(CLI::App& parent, Parsed& parsed) {
   quantize_app
       .add_option("--revision", quantize->revision, "branch, tag or commit of a hub id (default: main)")
       ->type_name("REV");
-
-  quantize_app
-      .add_option("--base", quantize->base, "of delta weights: the language model they are added to")
+  quantize_app.add_option("--base", quantize->base, "of delta weights: the language model they are added to")
       ->type_name("MODEL");
   quantize_app
       .add_option("--calibrate", quantize->calibrate,

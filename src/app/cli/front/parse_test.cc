@@ -35,6 +35,18 @@ TEST(Parse, RunTakesPicturesAndQuestion) {
   EXPECT_EQ(parsed.answer, FrontAnswer::none);
 }
 
+TEST(Parse, WhatIsNotSaidIsTheCheckpointsToSay) {
+  Parsed silent = parse_command_line({"run", "m", "What?", "--speculate"});
+  const AnswerFlags& flags = std::get<RunOptions>(silent.options.command).answer;
+  EXPECT_FALSE(flags.temperature || flags.top_k || flags.max_new_tokens);
+  EXPECT_EQ(flags.speculate, 7);
+  Parsed parsed = parse_command_line({"run", "m", "--speculate=3", "--temperature", "0", "What?"});
+  const AnswerFlags& answer = std::get<RunOptions>(parsed.options.command).answer;
+  EXPECT_EQ(answer.speculate, 3);
+  EXPECT_EQ(answer.temperature, 0.0);
+  EXPECT_NE(error_of({"run", "m", "What?", "--speculate=8"}), "no error");
+}
+
 TEST(Parse, RunTakesVideosAndABase) {
   Parsed parsed = parse_command_line(
       {"run", "m", "--base", "llama", "--system", "slowfast-llava", "--video", "a.mp4", "What happens?"});
