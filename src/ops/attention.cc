@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/attention.h"
+#include "kernels/product.h"
 #include "ops/choose.h"
 
 namespace vlm::ops {
@@ -54,6 +55,15 @@ void copy_strides(const Tensor& tensor, int64_t (&strides)[3]) {
   for (int64_t axis = 0; axis < 3; ++axis) strides[axis] = tensor.stride(axis);
 }
 
+// A few tokens of one sequence are computed as each is alone, so that what a pass over guessed tokens finds
+// is what passes over single ones find, to the bit. (How the kernel splits and sums the keys depends on how
+// many queries it gets.)
+bool counts_one_by_one(int64_t batch, int64_t num_queries, int64_t num_keys, const AttentionArgs& args) {
+  if (batch != 1 || num_queries == 1 || num_queries > kernels::kFewRows) return false;
+  // The first query must see all of the prefix; distances count from the last key where all keys are seen.
+  return args.is_causal ? args.prefix <= num_keys - num_queries + 1 : !args.alibi_slopes.defined();
+}
+
 Tensor attention_fused(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionArgs& args) {
   int64_t batch = q.size(0), num_queries = q.size(1), num_heads = q.size(2), num_keys = k.size(1);
   kernels::Attention call{};
@@ -92,7 +102,19 @@ Tensor attention_fused(const Tensor& q, const Tensor& k, const Tensor& v, const 
     call.bias = bias.data_ptr<float>();
     copy_strides(bias, call.bias_strides);
   }
-  kernels::attention(call);
+  if (!counts_one_by_one(batch, num_queries, num_keys, args)) {
+    kernels::attention(call);
+    return y;
+  }
+  for (int64_t query = 0; query < num_queries; ++query) {
+    kernels::Attention one = call;
+    one.queries = 1;
+    one.keys = args.is_causal ? num_keys - num_queries + query + 1 : num_keys;
+    one.q += query * call.q_strides[1];
+    one.y += query * num_heads * call.value_width;
+    if (call.bias) one.bias += query * call.bias_strides[2];
+    kernels::attention(one);
+  }
   return y;
 }
 

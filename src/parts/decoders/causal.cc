@@ -201,7 +201,14 @@ CausalDecoder::Rotation CausalDecoder::rotation(const nn::Packed& packed, const 
   } else {
     angles_TR = positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_R_.unsqueeze(0);
   }
-  return {angles_TR.cos(), angles_TR.sin()};
+  // How LibTorch rounds an angle's sine depends on the angles in the same vector (Sleef takes another way for
+  // all of them when one is large). Rows of whole vectors keep a token's angles from depending on its
+  // neighbours.
+  constexpr int64_t kVector = 16;
+  const int64_t count = angles_TR.size(1), missing = (kVector - count % kVector) % kVector;
+  if (missing == 0) return {angles_TR.cos(), angles_TR.sin()};
+  angles_TR = at::constant_pad_nd(angles_TR, {0, missing});
+  return {angles_TR.cos().narrow(1, 0, count).contiguous(), angles_TR.sin().narrow(1, 0, count).contiguous()};
 }
 
 Tensor CausalDecoder::attend(const Layer& layer, int64_t idx, const Tensor& x_TD, const nn::Packed& packed,
