@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 
@@ -23,6 +24,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
+
+constexpr double kMostShare = 1.05;            // more is no speed, but a roof that was measured too low
+constexpr double kBeyondCaches_bytes = 256e6;  // smaller models may be read from the last cache
 
 // What a row's work would take at the roofs: its operations, or its bytes, whichever is more.
 struct Floor {
@@ -111,6 +115,8 @@ class Report {
   void row(const BenchRow& row, bool has_neighbour) {
     Floor floor = floor_of(row.work, roofs_);
     double seconds = row.median(), share = seconds > 0 ? floor.seconds() / seconds : 0;
+    if (!floor.is_read() || row.work.bytes > kBeyondCaches_bytes)
+      highest_share_ = std::max(highest_share_, share);
     Json json{{"model", model_},
               {"precision", precision_},
               {"stage", row.stage},
@@ -137,6 +143,13 @@ class Report {
   }
 
   void finish() {
+    json_["roofs"]["disturbed"] = highest_share_ > kMostShare;
+    if (highest_share_ > kMostShare)
+      log(LogLevel::warn,
+          "a row reached {:.0f} % of a roof: other programs were at work while the roofs were measured; "
+          "shares of "
+          "this run mean nothing",
+          100 * highest_share_);
     if (is_json_) print_json(json_);
   }
 
@@ -205,6 +218,7 @@ class Report {
   ops::Roofs roofs_;
   Json json_;
   std::string model_, precision_;
+  double highest_share_ = 0;
 };
 
 vlm::BenchOptions measured(const BenchOptions& bench) {
