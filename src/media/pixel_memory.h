@@ -1,18 +1,19 @@
 // Memory for pixels. Pictures are large and short-lived, and fresh memory comes in pages of 4 KB, each of
 // which the system clears when it is first touched: of a photograph's 36 MB that takes half as long as
-// decoding it.
+// decoding it. So the last large block that was given back is kept for the next picture, and fresh ones are
+// asked for whole.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace vlm {
 
-// From a few megabytes on in pages of 2 MB where the system has them. Throws std::bad_alloc.
-void* allocate_pixels(size_t bytes);
-void free_pixels(void* memory, size_t bytes);
+void* allocate_pixels(size_t bytes);  // throws std::bad_alloc
+void free_pixels(void* memory, size_t bytes) noexcept;
 
 // Leaves elements that are not given a value as they are.
 template <typename T>
@@ -23,7 +24,7 @@ struct PixelAllocator {
   PixelAllocator(const PixelAllocator<U>&) {}
 
   T* allocate(size_t count) { return static_cast<T*>(allocate_pixels(count * sizeof(T))); }
-  void deallocate(T* memory, size_t count) { free_pixels(memory, count * sizeof(T)); }
+  void deallocate(T* memory, size_t count) noexcept { free_pixels(memory, count * sizeof(T)); }
   template <typename U, typename... Args>
   void construct(U* at, Args&&... args) {
     if constexpr (sizeof...(Args) == 0)
