@@ -32,7 +32,7 @@ ONLY = {
     r"(hwy/|dnnl|oneapi/)": "kernels",
     r"vips/": "media",
     r"cairo": "media",
-    r"(jpeglib|jerror)": "media",
+    r"(jpeglib|jerror|avif/)": "media",
     r"pcre2": "text",
     r"curl/": "app",
     r"CLI/": "app",

@@ -63,7 +63,7 @@ const char* format_name(Format format) {
     case Format::tiff:
       return "TIFF";
     case Format::heif:
-      return "AVIF/HEIC";
+      return "HEIC";
     case Format::pnm:
       return "PPM";
     case Format::bmp:
@@ -317,7 +317,7 @@ Image decode_any(Bytes bytes, Format format, const std::string& name, const Deco
         VipsPointer source = open_vips(bytes, format);
         if (!source) return false;
         check_picture_size(source->Ysize, source->Xsize, name, limits);
-        // AVIF and HEIC rotate as they decode; their EXIF field is a leftover.
+        // HEIC rotates as it decodes; its EXIF field is a leftover.
         const int orientation = format == Format::heif ? 1 : vips_image_get_orientation(source.get());
         return read_pixels(RgbRows(source.get(), bytes, format), source->Ysize, source->Xsize, orientation,
                            image);
@@ -371,6 +371,7 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name, co
          first_bytes(bytes));
   }
   if (format == Format::bmp) return decode_bmp(bytes, name, limits);
+  if (format == Format::heif && is_avif(bytes)) return decode_avif(bytes, name, limits);
   return decode_any(bytes, format, name, limits);
 }
 

@@ -23,6 +23,10 @@ Image upright(Image image, int orientation);
 // libvips has no BMP reader of its own: 1, 4, 8, 24 and 32 bits per pixel, not compressed.
 Image decode_bmp(std::span<const std::byte> bytes, const std::string& name, const DecodeLimits& limits);
 
+// Of the files that are like HEIC. The first picture.
+bool is_avif(std::span<const std::byte> bytes);
+Image decode_avif(std::span<const std::byte> bytes, const std::string& name, const DecodeLimits& limits);
+
 // Runs `work` with libvips ready, no other thread's messages in its error buffer when it fails, and this
 // thread's share of libvips freed when the thread ends. `work` returns false to say that libvips reported an
 // error; it is then run again alone, and the error's text goes to `failed`.

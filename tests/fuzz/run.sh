@@ -16,7 +16,7 @@ mkdir -p "$build"
 # clang cannot compile LibTorch 1.13's headers as C++20 with GCC 12's library; tests/fuzz/clang_prelude.h says why and mends it.
 flags="-std=c++20 -include tests/fuzz/clang_prelude.h -O1 -g1 -w -fopenmp=libgomp -DFMT_SHARED -DHWY_SHARED_DEFINE -fno-sanitize-recover=all
   -Isrc -Iinclude -isystem /usr/include/torch/csrc/api/include $(pkg-config --cflags vips cairo libpcre2-8 libutf8proc libavformat libavcodec libavutil libswscale)"
-libraries="-ltorch_cpu -lc10 -lfmt -lz -lgomp -lhwy $(pkg-config --libs vips cairo libpcre2-8 libutf8proc libavformat libavcodec libavutil libswscale) -ljpeg"
+libraries="-ltorch_cpu -lc10 -lfmt -lz -lgomp -lhwy $(pkg-config --libs vips cairo libpcre2-8 libutf8proc libavformat libavcodec libavutil libswscale) -ljpeg -lavif"
 
 objects=()
 : > "$build/todo"

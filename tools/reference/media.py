@@ -123,6 +123,13 @@ def picture_files():
     files["alpha.webp"] = saved(rgba, "WEBP", lossless=True, exact=True)
     files["animated.webp"] = saved(base, "WEBP", save_all=True, append_images=[flipped], duration=50, lossless=True)
     files["rgb.avif"] = saved(base, "AVIF", quality=90, subsampling="4:4:4")
+    files["rgb_420.avif"] = saved(base, "AVIF", quality=70, subsampling="4:2:0")
+    files["rgb_422.avif"] = saved(base, "AVIF", quality=70, subsampling="4:2:2")
+    files["alpha.avif"] = saved(rgba, "AVIF", quality=80)
+    for orientation in range(2, 9):  # which AVIF keeps as a rotation and a mirror
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        files[f"turned_{orientation}.avif"] = saved(base, "AVIF", quality=70, exif=exif)
 
     files["rgb_lzw.tif"] = saved(base, "TIFF", compression="tiff_lzw")
     files["grey16.tif"] = saved(Image.fromarray(deep.astype("<u2")), "TIFF")
@@ -147,10 +154,7 @@ def write_decode(folder):
         (folder / name).write_bytes(data)
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
         entry = {"file": name, "height": image.height, "width": image.width}
-        if name.endswith(".avif"):  # decoders differ by steps; at 4:2:0 they also enlarge colour differently
-            (folder / f"{name}.rgb").write_bytes(image.tobytes())
-        else:
-            entry["crc32"] = zlib.crc32(image.tobytes())
+        entry["crc32"] = zlib.crc32(image.tobytes())
         index.append(entry)
     return index
 
