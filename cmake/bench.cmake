@@ -27,6 +27,17 @@ endif()
 target_compile_options(bench_kernels PRIVATE -fPIC)  # as the precompiled header was made
 set_target_properties(bench_kernels PROPERTIES OUTPUT_NAME kernels RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
 
+# bench/media_bench.cc: pictures to tensors, beside libjpeg alone. Built on demand where libbenchmark-dev is installed:
+# cmake --build build --target media_bench.
+find_package(benchmark QUIET)
+if(benchmark_FOUND)
+  add_executable(media_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/media_bench.cc)
+  target_link_libraries(media_bench PRIVATE vlm_parts benchmark::benchmark)
+  target_compile_options(media_bench PRIVATE -fPIC)  # as the precompiled header was made
+  target_precompile_headers(media_bench REUSE_FROM vlm_tensor)
+  set_target_properties(media_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+endif()
+
 # Microbenchmarks: every src/<room>/*_bench.cc is a program of Google Benchmark. `include(cmake/bench.cmake)` behind
 # the rooms in CMakeLists.txt; -DVLM_BENCH=ON builds them.
 option(VLM_BENCH "build the microbenchmarks (needs libbenchmark-dev)" OFF)
