@@ -3,18 +3,17 @@
 
 #include <cstdint>
 
+#include "kernels/kv_rows.h"
+
 namespace vlm::kernels {
 
 struct Attention {
-  // q [batch, queries, heads, width], k [batch, keys, groups, width], v [batch, keys, groups, value_width]:
-  // strides in elements of the first three axes, the last has none. heads is a multiple of groups.
+  // q [batch, queries, heads, width]: strides in elements of the first three axes, the last has none.
   const float* q;
-  const float* k;
-  const float* v;
   int64_t q_strides[3];
-  int64_t k_strides[3];
-  int64_t v_strides[3];
-  float* y;  // [batch, queries, heads, value_width] without gaps
+  KvType kv_type;
+  KvRows k, v;  // [batch, keys, groups, width] and [..., value_width]; heads is a multiple of groups
+  float* y;     // [batch, queries, heads, value_width] without gaps
   int64_t batch, queries, keys, heads, groups, width, value_width;
 
   float scale;
@@ -32,5 +31,14 @@ struct Attention {
 
 // A query that sees no key gets zeros.
 void attention(const Attention& args);
+
+// The two ways there are; attention() chooses. `few`: keys and values are read as they lie, once, and a query
+// gets the same bits whether it comes alone or with others; it takes widths of at least kLeastWidthOfFew.
+// Rows are the queries of all heads of a group.
+constexpr int64_t kMostQueriesOfFew = 8;
+constexpr int64_t kMostRowsOfFew = 128;
+constexpr int64_t kLeastWidthOfFew = 16;
+void attention_few_rows(const Attention& args);
+void attention_many_rows(const Attention& args);
 
 }  // namespace vlm::kernels

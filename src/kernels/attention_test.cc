@@ -1,61 +1,150 @@
 #include "kernels/attention.h"
 
+#include <cstring>
+#include <memory>
+
+#include "base/half.h"
 #include "kernels/testing.h"
 
 namespace vlm::kernels {
 namespace {
 
+constexpr int64_t kBatch = 2;
+
+// Keys or values [batch, keys, groups, width] as a cache keeps them, and what they are in float32. Rows of a
+// head lie one behind the other.
+struct Kept {
+  KvRows rows{};
+  std::vector<float> floats;  // [batch, keys, groups, width]
+  std::vector<uint8_t> memory;
+  std::vector<float> scales;
+  int64_t keys, groups, width;
+
+  Kept(KvType type, int64_t keys, int64_t groups, int64_t width, unsigned seed)
+      : keys(keys), groups(groups), width(width) {
+    const int64_t bytes = type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1;
+    const int64_t row = kv_row_width(type, width), row_scales = (width + kKvGroup - 1) / kKvGroup;
+    Floats from = Floats::random(kBatch * keys * groups * width, seed, 1);
+    memory.assign(static_cast<size_t>(kBatch * keys * groups * row * bytes + 64),
+                  0xff);  // NaN where it is unset
+    scales.resize(static_cast<size_t>(kBatch * keys * groups * row_scales));
+    rows.data = memory.data() + 4;  // where no vector starts
+    rows.scales = type == KvType::int8 ? scales.data() : nullptr;
+    rows.strides[0] = keys * groups * row, rows.strides[1] = row, rows.strides[2] = keys * row;
+    rows.scale_strides[0] = keys * groups * row_scales, rows.scale_strides[1] = row_scales;
+    rows.scale_strides[2] = keys * row_scales;
+    for (int64_t batch = 0; batch < kBatch; ++batch) {
+      KvTarget to{memory.data() + 4 + batch * rows.strides[0] * bytes,
+                  {rows.strides[1], rows.strides[2]},
+                  scales.data() + batch * rows.scale_strides[0],
+                  {rows.scale_strides[1], rows.scale_strides[2]}};
+      store_kv(type, from.data() + batch * keys * groups * width, groups * width, width, keys, groups, width,
+               to);
+    }
+    floats.assign(from.data(), from.data() + kBatch * keys * groups * width);
+    for (int64_t token = 0; token < kBatch * keys; ++token)
+      for (int64_t group = 0; group < groups; ++group)
+        for (int64_t idx = 0; idx < width; ++idx) {
+          const int64_t at = token / keys * rows.strides[0] + token % keys * row + group * keys * row + idx;
+          const int64_t scale = token / keys * rows.scale_strides[0] + token % keys * row_scales +
+                                group * keys * row_scales + idx / kKvGroup;
+          float& value = floats[static_cast<size_t>((token * groups + group) * width + idx)];
+          const float original = value;
+          if (type == KvType::f16) {
+            uint16_t bits;
+            std::memcpy(&bits, memory.data() + 4 + at * 2, 2);
+            value = half_to_float(bits);
+            EXPECT_NEAR(value, original, std::fabs(original) / 2048 + 1e-7);
+          }
+          if (type == KvType::int8) {
+            const float step = scales[static_cast<size_t>(scale)];
+            value = static_cast<float>(static_cast<int8_t>(memory[static_cast<size_t>(4 + at)])) * step;
+            EXPECT_NEAR(value, original, 0.5001f * step);
+          }
+        }
+  }
+  const float* at(int64_t batch, int64_t key, int64_t group) const {
+    return floats.data() + ((batch * keys + key) * groups + group) * width;
+  }
+};
+
 // One query of one head, in float64.
-std::vector<double> exact(const Attention& args, int64_t batch, int64_t query, int64_t head) {
+std::vector<double> exact(const Attention& args, const Kept& k, const Kept& v, int64_t batch, int64_t query,
+                          int64_t head) {
   const int64_t group = head / (args.heads / args.groups), position = args.keys - args.queries + query;
   const float* q = args.q + batch * args.q_strides[0] + query * args.q_strides[1] + head * args.q_strides[2];
-  std::vector<double> sums(static_cast<size_t>(args.value_width));
-  double total = 0;
+  std::vector<double> scores(static_cast<size_t>(args.keys), -INFINITY);
+  double largest = -INFINITY;
   for (int64_t key = 0; key < args.keys; ++key) {
     bool is_seen = !args.is_causal || key < args.prefix ||
                    (key <= position && (args.window == 0 || key > position - args.window));
+    if (args.key_mask && !args.key_mask[batch * args.keys + key]) is_seen = false;
     if (!is_seen) continue;
-    const float* k = args.k + batch * args.k_strides[0] + key * args.k_strides[1] + group * args.k_strides[2];
-    const float* v = args.v + batch * args.v_strides[0] + key * args.v_strides[1] + group * args.v_strides[2];
     double score = 0;
-    for (int64_t idx = 0; idx < args.width; ++idx) score += double{q[idx]} * k[idx] * args.scale;
-    total += std::exp(score);
+    for (int64_t idx = 0; idx < args.width; ++idx) score += double{q[idx]} * k.at(batch, key, group)[idx];
+    score *= args.scale;
+    if (args.softcap > 0) score = args.softcap * std::tanh(score / args.softcap);
+    if (args.alibi_slopes) score += args.alibi_slopes[head] * static_cast<double>(key - position);
+    if (args.bias)
+      score += args.bias[batch * args.bias_strides[0] + head * args.bias_strides[1] +
+                         query * args.bias_strides[2] + key];
+    scores[static_cast<size_t>(key)] = score;
+    largest = std::max(largest, score);
+  }
+  std::vector<double> sums(static_cast<size_t>(args.value_width));
+  double total = 0;
+  for (int64_t key = 0; key < args.keys && largest > -INFINITY; ++key) {
+    const double weight = std::exp(scores[static_cast<size_t>(key)] - largest);
+    total += weight;
     for (int64_t idx = 0; idx < args.value_width; ++idx)
-      sums[static_cast<size_t>(idx)] += std::exp(score) * v[idx];
+      sums[static_cast<size_t>(idx)] += weight * v.at(batch, key, group)[idx];
   }
   for (double& sum : sums) sum = total > 0 ? sum / total : 0.0;
   return sums;
 }
 
-void check(int64_t queries, int64_t keys, int64_t heads, int64_t groups, int64_t width, int64_t value_width,
-           bool is_causal, int64_t window, int64_t prefix) {
-  constexpr int64_t kBatch = 2, kShift = 1;
+struct Sizes {
+  int64_t queries, keys, heads, groups, width, value_width;
+};
+struct Masks {
+  bool is_causal = false;
+  int64_t window = 0, prefix = 0;
+  bool has_biases = false;  // softcap, slopes, a bias and a mask of keys
+};
+
+void check(const Sizes& sizes, const Masks& masks, KvType type = KvType::f32) {
+  const auto& [queries, keys, heads, groups, width, value_width] = sizes;
+  constexpr int64_t kShift = 1;
   Floats q = Floats::random(kBatch * queries * heads * width, 1, kShift);
-  Floats k = Floats::random(kBatch * keys * groups * width, 2, kShift);
-  Floats v = Floats::random(kBatch * keys * groups * value_width, 3, kShift);
-  Floats y(kBatch * queries * heads * value_width, kShift);
+  Kept k(type, keys, groups, width, 2), v(type, keys, groups, value_width, 3);
+  Floats y(kBatch * queries * heads * value_width, kShift), slopes(heads);
+  Floats bias = Floats::random(kBatch * heads * queries * keys, 4, kShift);
+  auto mask = std::make_unique<bool[]>(static_cast<size_t>(kBatch * keys));
+  for (int64_t idx = 0; idx < kBatch * keys; ++idx) mask[static_cast<size_t>(idx)] = idx * 7 % 5 != 0;
+  for (int64_t head = 0; head < heads; ++head) slopes[head] = 0.01f * static_cast<float>(head + 1);
   Attention args{};
-  args.q = q.data(), args.k = k.data(), args.v = v.data(), args.y = y.data();
-  auto fill = [](int64_t(&strides)[3], int64_t tokens, int64_t count, int64_t size) {
-    strides[0] = tokens * count * size, strides[1] = count * size, strides[2] = size;
-  };
-  fill(args.q_strides, queries, heads, width);
-  fill(args.k_strides, keys, groups, width);
-  fill(args.v_strides, keys, groups, value_width);
+  args.q = q.data(), args.y = y.data(), args.kv_type = type, args.k = k.rows, args.v = v.rows;
+  args.q_strides[0] = queries * heads * width, args.q_strides[1] = heads * width, args.q_strides[2] = width;
   args.batch = kBatch, args.queries = queries, args.keys = keys, args.heads = heads, args.groups = groups;
   args.width = width, args.value_width = value_width;
   args.scale = 1.0f / std::sqrt(static_cast<float>(width));
-  args.is_causal = is_causal, args.window = window, args.prefix = prefix;
+  args.is_causal = masks.is_causal, args.window = masks.window, args.prefix = masks.prefix;
+  if (masks.has_biases) {
+    args.softcap = 2.5f, args.alibi_slopes = slopes.data(), args.key_mask = mask.get(),
+    args.bias = bias.data();
+    args.bias_strides[0] = heads * queries * keys, args.bias_strides[1] = queries * keys;
+    args.bias_strides[2] = keys;
+  }
   attention(args);
   for (int64_t batch = 0; batch < kBatch; ++batch)
     for (int64_t query = 0; query < queries; ++query)
       for (int64_t head = 0; head < heads; ++head) {
-        std::vector<double> wanted = exact(args, batch, query, head);
+        std::vector<double> wanted = exact(args, k, v, batch, query, head);
         for (int64_t idx = 0; idx < value_width; ++idx)
           ASSERT_NEAR(y[((batch * queries + query) * heads + head) * value_width + idx],
                       wanted[static_cast<size_t>(idx)], 4e-6)
               << queries << " queries " << keys << " keys " << heads << " heads on " << groups << " widths "
-              << width << " " << value_width << ": query " << query << " head " << head;
+              << width << " " << value_width << ": query " << query << " head " << head << " feature " << idx;
       }
 }
 
@@ -64,25 +153,117 @@ TEST(AttentionKernel, IsSoftmaxAttention) {
     for (int64_t queries : {1, 2, 3, 5, 7, 13, 49})
       for (int64_t width : {1, 17, 32})
         for (int64_t keys : {queries, queries + 63, queries + 130}) {
-          check(queries, keys, 4, 2, width, width, false, 0, 0);
-          check(queries, keys, 3, 1, width, 20, true, 0, 0);
+          check({queries, keys, 4, 2, width, width}, {});
+          check({queries, keys, 3, 1, width, 20}, {.is_causal = true});
         }
+  });
+}
+
+// The head sizes of published models, on both ways: few rows and many.
+TEST(AttentionKernel, TakesEveryHeadSize) {
+  on_every_target([] {
+    for (int64_t width : {64, 72, 80, 88, 96, 112, 128, 256})
+      for (KvType type : {KvType::f32, KvType::f16, KvType::int8}) {
+        check({1, 100, 6, 1, width, width}, {.is_causal = true}, type);
+        check({21, 100, 2, 1, width, width}, {.is_causal = true}, type);
+      }
+  });
+}
+
+TEST(AttentionKernel, ReadsCachesOfEveryPrecision) {
+  on_every_target([] {
+    for (KvType type : {KvType::f32, KvType::f16, KvType::int8})
+      for (int64_t heads : {1, 2, 3, 5, 8, 9, 14})
+        for (int64_t queries : {1, 2, 9})
+          for (int64_t width : {5, 24})
+            check({queries, queries + 70, heads, 1, width, 33}, {.is_causal = true}, type);
   });
 }
 
 TEST(AttentionKernel, HidesWhatWindowAndPrefixHide) {
   on_every_target([] {
-    for (int64_t queries : {1, 60})
+    for (int64_t queries : {1, 3, 60})
       for (int64_t window : {1, 5, 90})
-        for (int64_t prefix : {0, 3, 70}) check(queries, queries + 100, 2, 1, 16, 16, true, window, prefix);
+        for (int64_t prefix : {0, 3, 70})
+          check({queries, queries + 100, 2, 1, 16, 16},
+                {.is_causal = true, .window = window, .prefix = prefix});
+  });
+}
+
+TEST(AttentionKernel, AddsBiases) {
+  on_every_target([] {
+    for (bool is_causal : {false, true})
+      for (int64_t queries : {1, 3, 60})
+        for (int64_t keys : {queries, queries + 77})
+          for (int64_t heads : {2, 6})
+            check({queries, keys, heads, 2, 16, 24}, {.is_causal = is_causal, .has_biases = true});
+  });
+}
+
+// Speculation runs several queries at once and must give what one after the other gives.
+TEST(AttentionKernel, AQueryDoesNotDependOnThoseBesideIt) {
+  on_every_target([] {
+    constexpr int64_t kKeys = 1030, kQueries = 8, kWidth = 40;
+    for (KvType type : {KvType::f32, KvType::f16, KvType::int8})
+      for (int64_t heads : {1, 3, 8, 16})
+        for (int64_t window : {0, 600}) {
+          const int64_t row = heads * kWidth;
+          Floats q = Floats::random(kQueries * row, 5), together(kQueries * row), alone(row);
+          Kept k(type, kKeys, 1, kWidth, 6), v(type, kKeys, 1, kWidth, 7);
+          Attention args{};
+          args.q = q.data(), args.y = together.data(), args.kv_type = type, args.k = k.rows, args.v = v.rows;
+          args.q_strides[0] = kQueries * row, args.q_strides[1] = row, args.q_strides[2] = kWidth;
+          args.batch = 1, args.queries = kQueries, args.keys = kKeys, args.heads = heads, args.groups = 1;
+          args.width = kWidth, args.value_width = kWidth;
+          args.scale = 0.2f, args.is_causal = true, args.window = window;
+          attention(args);
+          for (int64_t query = 0; query < kQueries; ++query) {
+            args.q = q.data() + query * row, args.y = alone.data();
+            args.queries = 1, args.keys = kKeys - kQueries + query + 1;
+            attention(args);
+            for (int64_t idx = 0; idx < row; ++idx)
+              ASSERT_EQ(alone[idx], together[query * row + idx]) << heads << " heads, query " << query;
+          }
+        }
   });
 }
 
 // More threads than tasks: the keys of one head are shared out.
 TEST(AttentionKernel, SharesLongContexts) {
   on_every_target([] {
-    for (int64_t heads : {1, 5}) check(1, 3000, heads, 1, 32, 32, true, 0, 0);
-    check(1, 3000, 1, 1, 32, 32, true, 100, 0);
+    for (int64_t heads : {1, 5, 40}) check({1, 3000, heads, 1, 32, 32}, {.is_causal = true});
+    check({1, 3000, 1, 1, 32, 32}, {.is_causal = true, .window = 100});
+    check({30, 3000, 1, 1, 32, 32}, {.is_causal = true, .window = 100});
+  });
+}
+
+// Several tasks of one group, each with several blocks of rows.
+TEST(AttentionKernel, TakesManyRows) {
+  on_every_target([] {
+    check({300, 300, 4, 1, 20, 20}, {.is_causal = true});
+    check({577, 577, 1, 1, 16, 16}, {});
+  });
+}
+
+TEST(KvRows, StopAtTheLargestHalf) {
+  on_every_target([] {
+    const float values[3] = {1e6f, -1e6f, 1.0f};
+    uint16_t halves[3];
+    store_kv(KvType::f16, values, 3, 3, 1, 1, 3, {halves, {3, 3}, nullptr, {0, 0}});
+    EXPECT_EQ(half_to_float(halves[0]), 65504.0f);
+    EXPECT_EQ(half_to_float(halves[1]), -65504.0f);
+    EXPECT_EQ(half_to_float(halves[2]), 1.0f);
+  });
+}
+
+TEST(KvRows, OfZerosAreZeros) {
+  on_every_target([] {
+    const float zeros[40] = {};
+    int8_t bytes[64];
+    float scales[2] = {1, 1};
+    store_kv(KvType::int8, zeros, 40, 40, 1, 1, 40, {bytes, {64, 64}, scales, {2, 2}});
+    for (int8_t byte : bytes) EXPECT_EQ(byte, 0);
+    EXPECT_EQ(scales[1], 0.0f);
   });
 }
 

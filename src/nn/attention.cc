@@ -1,7 +1,6 @@
 #include "nn/attention.h"
 
 #include <algorithm>
-#include <tuple>
 
 namespace vlm::nn {
 
@@ -35,11 +34,11 @@ Tensor attend(const Tensor& q_TAE, const Tensor& k_TGE, const Tensor& v_TGE, con
   for (const Packed::Span& span : packed.spans) {
     Tensor k = k_TGE.narrow(0, begin, span.count);
     Tensor v = v_TGE.narrow(0, begin, span.count);
-    if (span.cache) std::tie(k, v) = span.cache->append(layer, k, v);
     args.prefix = span.prefix;
-    Tensor q = q_TAE.narrow(0, begin, span.count);
-    outputs.push_back(
-        ops::attention(q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), args).reshape({span.count, -1}));
+    Tensor q_1TAE = q_TAE.narrow(0, begin, span.count).unsqueeze(0);
+    Tensor mixed = span.cache ? ops::attention(q_1TAE, span.cache->append(layer, k, v), args)
+                              : ops::attention(q_1TAE, k.unsqueeze(0), v.unsqueeze(0), args);
+    outputs.push_back(mixed.reshape({span.count, -1}));
     begin += span.count;
   }
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);

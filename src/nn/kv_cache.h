@@ -1,31 +1,40 @@
 // Keys and values of one sequence, all layers; and how sequences lie in one packed run of tokens.
 #pragma once
 
-#include <utility>
 #include <vector>
 
-#include "tensor/tensor.h"
+#include "ops/attention.h"
 
 namespace vlm::nn {
 
 class KvCache {
  public:
+  ops::KvPrecision precision() const { return precision_; }
+  void set_precision(ops::KvPrecision precision);  // another one than before: forgets everything
+  // Makes room for `length` rows, so that appending up to there neither allocates nor copies. Memory that
+  // holds no rows yet costs nothing.
+  void reserve(int64_t length) { reserved_ = length; }
+
   // Rows already stored; the same for every layer between forward passes.
   int64_t length() const { return length_; }
   // Appends k [t, G, E] and v [t, G, Ev] behind `length()` rows of `layer`; returns everything stored so far,
-  // [length + t, ...].
-  std::pair<Tensor, Tensor> append(int64_t layer, const Tensor& k_TGE, const Tensor& v_TGE);
+  // [1, length + t, ...].
+  ops::KeyValues append(int64_t layer, const Tensor& k_TGE, const Tensor& v_TGE);
   void advance(int64_t num_tokens) { length_ += num_tokens; }  // after the last layer
   void truncate(int64_t length);                               // forgets what follows; keeps the memory
-  int64_t bytes() const;
+  // Repeats the rows it has until they are `length`: a long context without a long prompt, for measuring.
+  void stretch(int64_t length);
+  int64_t bytes() const;  // of the rows stored
   KvCache clone() const;  // rows of its own; a plain copy would share them
 
  private:
   struct Layer {
-    Tensor k, v;  // [capacity, G, E]; the first rows are in use
+    ops::KvStore k, v;
+    int64_t value_width = 0;
   };
   std::vector<Layer> layers_;
-  int64_t length_ = 0;
+  ops::KvPrecision precision_ = ops::KvPrecision::f32;
+  int64_t length_ = 0, reserved_ = 0;
 };
 
 // Tokens of several sequences, one behind the other along one axis T: no padding, and what one sequence

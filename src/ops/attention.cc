@@ -5,6 +5,7 @@
 #include "kernels/attention.h"
 #include "kernels/product.h"
 #include "ops/choose.h"
+#include "tensor/tally.h"
 
 namespace vlm::ops {
 
@@ -51,8 +52,70 @@ Tensor attention_plain(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor&
       .permute({0, 2, 1, 3});
 }
 
+// Queries and keys that see each other, of one head of one sequence.
+double visible_pairs(int64_t num_queries, int64_t num_keys, const AttentionArgs& args) {
+  if (!args.is_causal) return static_cast<double>(num_queries) * static_cast<double>(num_keys);
+  int64_t pairs = 0;
+  for (int64_t query = num_keys - num_queries; query < num_keys; ++query) {
+    int64_t first = args.window > 0 ? std::max<int64_t>(query - args.window + 1, 0) : 0;
+    int64_t before = std::min(first, args.prefix), behind = std::max<int64_t>(args.prefix - query - 1, 0);
+    pairs += query + 1 - first + before + behind;
+  }
+  return static_cast<double>(pairs);
+}
+
 void copy_strides(const Tensor& tensor, int64_t (&strides)[3]) {
   for (int64_t axis = 0; axis < 3; ++axis) strides[axis] = tensor.stride(axis);
+}
+
+kernels::KvType kv_type(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return kernels::KvType::f32;
+    case at::kHalf:
+      return kernels::KvType::f16;
+    case at::kChar:
+      return kernels::KvType::int8;
+    default:
+      fail(ErrorKind::internal, "", "keys of {}", dtype_name(type));
+  }
+}
+
+kernels::KvRows kv_rows(const Tensor& rows, const Tensor& scales) {
+  kernels::KvRows view{};
+  view.data = rows.data_ptr();
+  copy_strides(rows, view.strides);
+  if (scales.defined()) {
+    view.scales = scales.data_ptr<float>();
+    copy_strides(scales, view.scale_strides);
+  }
+  return view;
+}
+
+// [B, S, G, width] in float32.
+Tensor widened(const Tensor& rows, const Tensor& scales, int64_t width) {
+  if (!scales.defined()) return rows.scalar_type() == at::kHalf ? rows.to(at::kFloat) : rows;
+  Tensor groups = rows.to(at::kFloat).unflatten(3, {scales.size(3), kernels::kKvGroup});
+  return (groups * scales.unsqueeze(4)).flatten(3).narrow(3, 0, width);
+}
+
+int64_t value_width(const KeyValues& kv) {
+  return kv.value_width > 0 ? kv.value_width : kv.v_BSGE.size(3);
+}
+
+tally::Work work_of(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
+  auto bytes = [](const Tensor& tensor) {
+    return tensor.defined() ? static_cast<double>(tensor.numel()) * static_cast<double>(tensor.element_size())
+                            : 0.0;
+  };
+  double pairs = visible_pairs(q_BTAE.size(1), kv.k_BSGE.size(1), args);
+  return {.float_operations = 2.0 * pairs * static_cast<double>(q_BTAE.size(0) * q_BTAE.size(2)) *
+                              static_cast<double>(q_BTAE.size(3) + value_width(kv)),
+          .bytes = bytes(kv.k_BSGE) + bytes(kv.v_BSGE) + bytes(kv.k_scales_BSGN) + bytes(kv.v_scales_BSGN)};
+}
+
+bool has_plain_rows(const Tensor& tensor) {
+  return !tensor.defined() || tensor.stride(3) == 1 || tensor.size(3) == 1;
 }
 
 // A few tokens of one sequence are computed as each is alone, so that what a pass over guessed tokens finds
@@ -64,24 +127,23 @@ bool counts_one_by_one(int64_t batch, int64_t num_queries, int64_t num_keys, con
   return args.is_causal ? args.prefix <= num_keys - num_queries + 1 : !args.alibi_slopes.defined();
 }
 
-Tensor attention_fused(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionArgs& args) {
-  int64_t batch = q.size(0), num_queries = q.size(1), num_heads = q.size(2), num_keys = k.size(1);
+Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs& args) {
+  int64_t batch = q.size(0), num_queries = q.size(1), num_heads = q.size(2), num_keys = kv.k_BSGE.size(1);
   kernels::Attention call{};
-  Tensor y = at::empty({batch, num_queries, num_heads, v.size(3)}, q.options());
+  Tensor y = at::empty({batch, num_queries, num_heads, value_width(kv)}, q.options());
   call.q = q.data_ptr<float>();
-  call.k = k.data_ptr<float>();
-  call.v = v.data_ptr<float>();
   copy_strides(q, call.q_strides);
-  copy_strides(k, call.k_strides);
-  copy_strides(v, call.v_strides);
+  call.kv_type = kv_type(kv.k_BSGE.scalar_type());
+  call.k = kv_rows(kv.k_BSGE, kv.k_scales_BSGN);
+  call.v = kv_rows(kv.v_BSGE, kv.v_scales_BSGN);
   call.y = y.data_ptr<float>();
   call.batch = batch;
   call.queries = num_queries;
   call.keys = num_keys;
   call.heads = num_heads;
-  call.groups = k.size(2);
+  call.groups = kv.k_BSGE.size(2);
   call.width = q.size(3);
-  call.value_width = v.size(3);
+  call.value_width = value_width(kv);
   call.scale = static_cast<float>(args.scale);
   call.is_causal = args.is_causal;
   call.window = args.window;
@@ -120,18 +182,97 @@ Tensor attention_fused(const Tensor& q, const Tensor& k, const Tensor& v, const 
 
 }  // namespace
 
-Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE,
-                 const AttentionArgs& args) {
+Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
+  const Tensor &k_BSGE = kv.k_BSGE, &v_BSGE = kv.v_BSGE;
+  bool is_int8 = k_BSGE.scalar_type() == at::kChar;
   VLM_SHAPE(q_BTAE, kAny, kAny, kAny, kAny);
-  VLM_SHAPE(k_BSGE, q_BTAE.size(0), kAny, kAny, q_BTAE.size(3));
+  VLM_SHAPE(k_BSGE, q_BTAE.size(0), kAny, kAny,
+            is_int8 ? kernels::kv_row_width(kernels::KvType::int8, q_BTAE.size(3)) : q_BTAE.size(3));
   VLM_SHAPE(v_BSGE, q_BTAE.size(0), k_BSGE.size(1), k_BSGE.size(2), kAny);
   VLM_CHECK(k_BSGE.size(2) > 0 && q_BTAE.size(2) % k_BSGE.size(2) == 0, "{} query heads on {} key heads",
             q_BTAE.size(2), k_BSGE.size(2));
-  bool has_plain_rows = q_BTAE.stride(3) == 1 && k_BSGE.stride(3) == 1 && v_BSGE.stride(3) == 1;
-  if (!has_plain_rows || !use_kernel({q_BTAE, k_BSGE, v_BSGE, args.alibi_slopes, args.bias}) ||
+  VLM_CHECK(k_BSGE.scalar_type() == v_BSGE.scalar_type() && is_int8 == kv.k_scales_BSGN.defined() &&
+                is_int8 == kv.v_scales_BSGN.defined(),
+            "keys are {}, values {}", describe(k_BSGE), describe(v_BSGE));
+  tally::Span span("attention");
+  if (span)
+    span.add(work_of(q_BTAE, kv, args),
+             fmt::format("{} x {} queries, {} keys, {} heads of {} on {}", q_BTAE.size(0), q_BTAE.size(1),
+                         k_BSGE.size(1), q_BTAE.size(2), q_BTAE.size(3), k_BSGE.size(2)));
+  bool is_kept = k_BSGE.scalar_type() == at::kHalf || is_int8;  // by a cache, without gradients
+  bool may_use_kernel = is_kept ? use_kernel({q_BTAE, args.alibi_slopes, args.bias})
+                                : use_kernel({q_BTAE, k_BSGE, v_BSGE, args.alibi_slopes, args.bias});
+  if (!may_use_kernel || !has_plain_rows(q_BTAE) || !has_plain_rows(k_BSGE) || !has_plain_rows(v_BSGE) ||
+      !has_plain_rows(kv.k_scales_BSGN) || !has_plain_rows(kv.v_scales_BSGN) ||
       (args.key_mask.defined() && args.key_mask.scalar_type() != at::kBool))
-    return attention_plain(q_BTAE, k_BSGE, v_BSGE, args);
-  return attention_fused(q_BTAE, k_BSGE, v_BSGE, args);
+    return attention_plain(q_BTAE, widened(k_BSGE, kv.k_scales_BSGN, q_BTAE.size(3)),
+                           widened(v_BSGE, kv.v_scales_BSGN, value_width(kv)), args);
+  return attention_fused(q_BTAE, kv, args);
+}
+
+Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE,
+                 const AttentionArgs& args) {
+  return attention(q_BTAE, KeyValues{k_BSGE, v_BSGE, {}, {}}, args);
+}
+
+KvPrecision kv_precision_from(const std::string& word) {
+  for (KvPrecision precision : {KvPrecision::f32, KvPrecision::f16, KvPrecision::int8})
+    if (word == kv_precision_name(precision)) return precision;
+  fail(ErrorKind::bad_request, "known: f32, f16, int8", "keys and values in \"{}\"", word);
+}
+
+const char* kv_precision_name(KvPrecision precision) {
+  switch (precision) {
+    case KvPrecision::f32:
+      return "f32";
+    case KvPrecision::f16:
+      return "f16";
+    case KvPrecision::int8:
+      return "int8";
+  }
+  return "";
+}
+
+KvStore make_kv_store(KvPrecision precision, int64_t groups, int64_t capacity, int64_t width) {
+  KvStore store;
+  switch (precision) {
+    case KvPrecision::f32:
+      store.rows_GCE = at::empty({groups, capacity, width}, at::kFloat);
+      break;
+    case KvPrecision::f16:
+      store.rows_GCE = at::empty({groups, capacity, width}, at::kHalf);
+      break;
+    case KvPrecision::int8: {
+      int64_t padded = kernels::kv_row_width(kernels::KvType::int8, width);
+      store.rows_GCE = at::empty({groups, capacity, padded}, at::kChar);
+      store.scales_GCN = at::empty({groups, capacity, padded / kernels::kKvGroup}, at::kFloat);
+    }
+  }
+  return store;
+}
+
+void store_kv(const Tensor& x_TGE, int64_t begin, const KvStore& store) {
+  const Tensor& rows = store.rows_GCE;
+  int64_t tokens = x_TGE.size(0);
+  kernels::KvType type = kv_type(rows.scalar_type());
+  VLM_SHAPE(x_TGE, kAny, rows.size(0), kAny);
+  VLM_CHECK(kernels::kv_row_width(type, x_TGE.size(2)) == rows.size(2) && begin + tokens <= rows.size(1),
+            "{} behind {} rows into {}", describe(x_TGE), begin, describe(rows));
+  if (tokens == 0) return;
+  Tensor x =
+      x_TGE.stride(2) == 1 && x_TGE.scalar_type() == at::kFloat ? x_TGE : x_TGE.to(at::kFloat).contiguous();
+  kernels::KvTarget to{};
+  auto offset = [&](const Tensor& tensor) {
+    return static_cast<char*>(tensor.data_ptr()) +
+           begin * tensor.stride(1) * static_cast<int64_t>(tensor.element_size());
+  };
+  to.data = offset(rows);
+  to.strides[0] = rows.stride(1), to.strides[1] = rows.stride(0);
+  if (store.scales_GCN.defined()) {
+    to.scales = reinterpret_cast<float*>(offset(store.scales_GCN));
+    to.scale_strides[0] = store.scales_GCN.stride(1), to.scale_strides[1] = store.scales_GCN.stride(0);
+  }
+  kernels::store_kv(type, x.data_ptr<float>(), x.stride(0), x.stride(1), tokens, x.size(1), x.size(2), to);
 }
 
 }  // namespace vlm::ops

@@ -17,8 +17,30 @@ struct AttentionArgs {
   Tensor bias;          // float [B or 1, A or 1, T, S] or undefined: added to the scores
 };
 
+// Keys and values in the precision of a cache: float32, float16, or int8 with a scale for every 32 values of
+// a row, whose last group is filled up with zeros.
+enum class KvPrecision { f32, f16, int8 };
+KvPrecision kv_precision_from(const std::string& word);  // "f32", ...; throws bad_request
+const char* kv_precision_name(KvPrecision precision);
+struct KeyValues {
+  Tensor k_BSGE, v_BSGE;
+  Tensor k_scales_BSGN, v_scales_BSGN;  // of int8: float32, N groups of 32 values; else undefined
+  int64_t value_width = 0;              // of int8, without what fills up the last group; else 0
+};
+
 // q [B, T, A, E], k and v [B, S, G, E or Ev] with A a multiple of G (grouped queries) -> [B, T, A, Ev],
 // float32.
 Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE, const AttentionArgs& args);
+Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args);
+
+// Rows of keys or values in memory of their own: [groups, capacity, width], each head's rows one behind the
+// other.
+struct KvStore {
+  Tensor rows_GCE;    // as KvPrecision says; int8 in whole groups of 32
+  Tensor scales_GCN;  // of int8
+};
+KvStore make_kv_store(KvPrecision precision, int64_t groups, int64_t capacity, int64_t width);
+// Writes x [T, G, E], float32, into rows [begin, begin + T).
+void store_kv(const Tensor& x_TGE, int64_t begin, const KvStore& store);
 
 }  // namespace vlm::ops

@@ -99,6 +99,37 @@ TEST(Attention, TakesViewsOfAFusedProjectionAndOfACache) {
   EXPECT_LT((got - wanted).abs().max().item<float>(), 5e-6);
 }
 
+// Decoding, and a few queries at once, over what a cache keeps in fewer bits.
+TEST(Attention, KernelIsTheDefinitionOverKeptRows) {
+  at::manual_seed(11);
+  for (KvPrecision precision : {KvPrecision::f32, KvPrecision::f16, KvPrecision::int8})
+    for (int64_t queries : {1, 4, 40})
+      for (int64_t width : {16, 33, 72}) {
+        KvStore k = make_kv_store(precision, 2, 90, width), v = make_kv_store(precision, 2, 90, 20);
+        store_kv(at::randn({80, 2, width}), 0, k);
+        store_kv(at::randn({80, 2, 20}), 0, v);
+        store_kv(at::randn({70, 2, width}).slice(0, 60), 80, k);
+        store_kv(at::randn({70, 2, 20}).slice(0, 60), 80, v);
+        auto view = [](const Tensor& tensor) {
+          return tensor.defined() ? tensor.transpose(0, 1).unsqueeze(0) : tensor;
+        };
+        KeyValues kv{view(k.rows_GCE), view(v.rows_GCE), view(k.scales_GCN), view(v.scales_GCN), 20};
+        Tensor q = at::randn({1, queries, 6, width});
+        AttentionArgs args = scaled(width);
+        args.is_causal = true;
+        set_kernels_enabled(false);
+        Tensor wanted = attention(q, kv, args);
+        set_kernels_enabled(true);
+        for (int64_t target : kernels::usable_targets()) {
+          kernels::use_only_target(target);
+          EXPECT_LT((attention(q, kv, args) - wanted).abs().max().item<double>(), 4e-6)
+              << kernels::target_name(target) << ": " << kv_precision_name(precision) << ", " << queries
+              << " queries, width " << width;
+        }
+        kernels::use_only_target(0);
+      }
+}
+
 TEST(Attention, ScoresOfAThousandDoNotOverflow) {
   Tensor q = at::full({1, 3, 1, 16}, 30.0), k = at::full({1, 5, 1, 16}, 30.0), v = at::ones({1, 5, 1, 16});
   EXPECT_LT((attention(q, k, v, {}) - 1).abs().max().item<float>(), 1e-6);

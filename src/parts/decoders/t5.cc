@@ -1,7 +1,6 @@
 #include "parts/decoders/t5.h"
 
 #include <cmath>
-#include <tuple>
 
 namespace vlm {
 
@@ -128,10 +127,10 @@ Tensor T5::attend(const Stack& stack, int64_t idx, const Tensor& x_TD, const nn:
   for (size_t at = 0; at < packed.spans.size(); ++at) {
     const nn::Packed::Span& span = packed.spans[at];
     Tensor k = k_TAE.narrow(0, begin, span.count), v = v_TAE.narrow(0, begin, span.count);
-    if (span.cache) std::tie(k, v) = span.cache->append(idx, k, v);
     args.bias = biases[at];
-    Tensor mixed =
-        ops::attention(q_TAE.narrow(0, begin, span.count).unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), args);
+    Tensor q_1TAE = q_TAE.narrow(0, begin, span.count).unsqueeze(0);
+    Tensor mixed = span.cache ? ops::attention(q_1TAE, span.cache->append(idx, k, v), args)
+                              : ops::attention(q_1TAE, k.unsqueeze(0), v.unsqueeze(0), args);
     outputs.push_back(mixed.reshape({span.count, -1}));
     begin += span.count;
   }
