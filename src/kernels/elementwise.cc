@@ -60,6 +60,15 @@ void Row(const float* x, const float* factor, float* y, int64_t width) {
   for (; col < width; ++col) y[col] = last[col % lanes] * (factor ? factor[col] : 1.0f);
 }
 
+void AddRow(const float* x, float* y, int64_t width) {
+  const DFloat d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t col = 0;
+  for (; col + lanes <= width; col += lanes)
+    hn::StoreU(hn::Add(hn::LoadU(d, x + col), hn::LoadU(d, y + col)), d, y + col);
+  for (; col < width; ++col) y[col] += x[col];
+}
+
 void ApplyRow(Function function, const float* x, const float* factor, float* y, int64_t width) {
   switch (function) {
     case Function::identity:
@@ -90,6 +99,13 @@ HWY_AFTER_NAMESPACE();
 namespace vlm::kernels {
 
 HWY_EXPORT(ApplyRow);
+HWY_EXPORT(AddRow);
+
+void add(const float* x, float* y, int64_t count) {
+  parallel_for(0, count, 1 << 15, [&](int64_t first, int64_t last) {
+    HWY_DYNAMIC_DISPATCH(AddRow)(x + first, y + first, last - first);
+  });
+}
 
 void apply(Function function, const float* x, int64_t x_stride, const float* factor, int64_t factor_stride,
            float* y, int64_t rows, int64_t width) {

@@ -12,4 +12,7 @@ enum class Function { identity, relu, relu_squared, silu, tanh, gelu_erf, gelu_t
 void apply(Function function, const float* x, int64_t x_stride, const float* factor, int64_t factor_stride,
            float* y, int64_t rows, int64_t width);
 
+// y += x, `count` of them.
+void add(const float* x, float* y, int64_t count);
+
 }  // namespace vlm::kernels

@@ -129,5 +129,15 @@ TEST(Elementwise, EveryFunctionIsWithinItsBound) {
   });
 }
 
+TEST(Elementwise, AddsToWhatIsThere) {
+  on_every_target([] {
+    for (int64_t count : kWidths) {
+      Floats x = Floats::random(count, 10, 1), y = Floats::random(count, 11, 3), before = y;
+      add(x.data(), y.data(), count);
+      for (int64_t idx = 0; idx < count; ++idx) ASSERT_EQ(y[idx], before[idx] + x[idx]) << count;
+    }
+  });
+}
+
 }  // namespace
 }  // namespace vlm::kernels

@@ -24,6 +24,9 @@ class Mlp {
   Tensor operator()(const Tensor& x) const;
 
  private:
+  Tensor run(const Tensor& x) const;
+
+  int64_t inner_ = 0;
   Act act_ = Act::identity;
   Linear up_, down_, gate_;
   Norm norm_;

@@ -24,7 +24,7 @@ class Norm {
  private:
   NormKind kind_ = NormKind::layer;
   double eps_ = 0;
-  Tensor weight_;
+  Tensor weight_, plus_one_;
   Tensor bias_;
 };
 

@@ -7,6 +7,7 @@
 #include "ops/activation.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
+#include "ops/residual.h"
 #include "ops/rope.h"
 
 namespace vlm::ops {
@@ -98,6 +99,22 @@ TEST(Activation, HasGradients) {
     expect_gradient([&](const Tensor& at_x) { return activate(at_x, act); }, x);
     expect_gradient([&](const Tensor& at_x) { return gated(at_x, up, act); }, x);
   }
+}
+
+TEST(Residual, IsTheSum) {
+  at::manual_seed(7);
+  Tensor x = at::randn({3, 70}), y = at::randn({3, 70}), wanted = x + y;
+  EXPECT_TRUE(at::equal(add_residual(x, y.t().contiguous().t()), wanted));  // rows with gaps
+  at::NoGradGuard no_grad;
+  Tensor found = add_residual(x, y);
+  EXPECT_TRUE(at::equal(found, wanted));
+  EXPECT_EQ(found.data_ptr(), y.data_ptr());
+}
+
+TEST(Residual, HasGradients) {
+  Tensor y = at::randn({4, 6}, at::kDouble);
+  expect_gradient([&](const Tensor& at_x) { return add_residual(at_x, y) * y; },
+                  at::randn({4, 6}, at::kDouble));
 }
 
 TEST(Activation, NamesTheKeyOfAnUnknownWord) {

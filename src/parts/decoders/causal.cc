@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ops/residual.h"
 #include "ops/rope.h"
 
 namespace vlm {
@@ -9,6 +10,10 @@ namespace vlm {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
+
+// Of a long prompt. Weights are read once for every piece, which takes a hundredth of the time that
+// multiplying by them does; what a piece needs grows with it.
+constexpr int64_t kMostTokensAtOnce = 1024;
 
 // 1 / theta^(2r / R), and Llama 3.1's stretching of long waves (transformers modeling_rope_utils, "llama3").
 Tensor inverse_frequencies(const RopeConfig& rope, int64_t rotary_dim) {
@@ -258,7 +263,14 @@ Tensor CausalDecoder::feed_forward(const Layer& layer, const Tensor& x_TD) const
   return layer.moe.defined() ? layer.moe(x_TD) : layer.mlp(x_TD);
 }
 
-Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed, const LayerHook& before_layer) const {
+CausalDecoder::Entrance CausalDecoder::Entrance::piece(int64_t begin, int64_t count) const {
+  Entrance part{x_TD.narrow(0, begin, count), {}};
+  if (rotation.cos_TR.defined())
+    part.rotation = {rotation.cos_TR.narrow(0, begin, count), rotation.sin_TR.narrow(0, begin, count)};
+  return part;
+}
+
+CausalDecoder::Entrance CausalDecoder::enter(Tensor x_TD, const nn::Packed& packed) const {
   VLM_SHAPE(x_TD, packed.total(), config_.hidden_size);
   Tensor positions_T = packed.positions();
   Rotation rotation;
@@ -270,22 +282,65 @@ Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed, const Layer
     x_TD = x_TD + sinusoids(positions_T + config_.position_offset, config_.hidden_size);
   if (config_.position == PositionKind::learnt)
     x_TD = x_TD + positions_(positions_T + config_.position_offset);
+  return {std::move(x_TD), std::move(rotation)};
+}
+
+Tensor CausalDecoder::forward(Tensor x_TD, const nn::Packed& packed, const LayerHook& before_layer) const {
+  return run_layers(enter(std::move(x_TD), packed), packed, before_layer);
+}
+
+Tensor CausalDecoder::prefill(Tensor x_TD, const nn::Packed& packed, bool all_rows,
+                              const LayerHook& before_layer) const {
+  VLM_CHECK(packed.spans.size() == 1, "a prompt of {} sequences", packed.spans.size());
+  nn::Packed::Span span = packed.spans.front();
+  // What sees a prefix needs the whole prefix at once; a traced pass shows whole tensors.
+  int64_t tokens = span.count, together = span.cache ? span.prefix - span.cache->length() : tokens;
+  bool is_whole = tokens <= kMostTokensAtOnce || together >= tokens || before_layer || trace::listening() ||
+                  at::GradMode::is_enabled();
+  if (is_whole) {
+    x_TD = forward(std::move(x_TD), packed, before_layer);
+    return all_rows ? x_TD : x_TD.slice(0, -1);
+  }
+  Entrance entrance = enter(std::move(x_TD), packed);
+  std::vector<Tensor> rows;
+  int64_t begin = 0;
+  auto run = [&](int64_t count) {
+    span.count = count;
+    Tensor piece_TD = run_layers(entrance.piece(begin, count), nn::Packed{{span}}, {});
+    begin += count;
+    if (all_rows)
+      rows.push_back(piece_TD);
+    else if (begin == tokens)
+      rows.push_back(piece_TD.slice(0, -1).clone());
+  };
+  if (together > 0) run(together);
+  int64_t rest = tokens - begin, pieces = (rest + kMostTokensAtOnce - 1) / kMostTokensAtOnce;
+  for (int64_t first = begin, piece = 1; piece <= pieces; ++piece) run(first + rest * piece / pieces - begin);
+  return rows.size() == 1 ? rows[0] : at::cat(rows);
+}
+
+Tensor CausalDecoder::run_layers(Entrance entrance, const nn::Packed& packed,
+                                 const LayerHook& before_layer) const {
+  Tensor x_TD = std::move(entrance.x_TD);
+  const Rotation& rotation = entrance.rotation;
   for (size_t at = 0; at < layers_.size(); ++at) {
     const Layer& layer = layers_[at];
     int64_t idx = static_cast<int64_t>(at);
     if (before_layer) x_TD = before_layer(idx, x_TD);
     switch (config_.residual) {
       case Residual::sequential:
-        x_TD = x_TD + attend(layer, idx, layer.norm1(x_TD), packed, rotation);
-        x_TD = x_TD + feed_forward(layer, layer.norm2(x_TD));
+        x_TD = ops::add_residual(x_TD, attend(layer, idx, layer.norm1(x_TD), packed, rotation));
+        x_TD = ops::add_residual(x_TD, feed_forward(layer, layer.norm2(x_TD)));
         break;
       case Residual::parallel:
-        x_TD = x_TD + attend(layer, idx, layer.norm1(x_TD), packed, rotation) +
-               feed_forward(layer, layer.norm2(x_TD));
+        x_TD = ops::add_residual(
+            ops::add_residual(x_TD, attend(layer, idx, layer.norm1(x_TD), packed, rotation)),
+            feed_forward(layer, layer.norm2(x_TD)));
         break;
       case Residual::parallel_one_norm: {
         Tensor normed_TD = layer.norm1(x_TD);
-        x_TD = x_TD + attend(layer, idx, normed_TD, packed, rotation) + feed_forward(layer, normed_TD);
+        x_TD = ops::add_residual(ops::add_residual(x_TD, attend(layer, idx, normed_TD, packed, rotation)),
+                                 feed_forward(layer, normed_TD));
         break;
       }
       case Residual::post_norm:

@@ -126,6 +126,10 @@ class CausalDecoder {
   // `before_layer` may change the stream in front of layer i (cross-attention between layers).
   using LayerHook = std::function<Tensor(int64_t layer, const Tensor& x_TD)>;
   Tensor forward(Tensor x_TD, const nn::Packed& packed, const LayerHook& before_layer = {}) const;
+  // The same for a prompt of one sequence, the last row alone unless `all_rows`. Long prompts run in pieces
+  // where masks allow it, each through all layers: what they take besides the cache does not grow with them.
+  Tensor prefill(Tensor x_TD, const nn::Packed& packed, bool all_rows,
+                 const LayerHook& before_layer = {}) const;
   Tensor logits(const Tensor& x_TD) const;  // [T, D] -> [T, K]
   const DecoderConfig& config() const { return config_; }
 
@@ -145,6 +149,14 @@ class CausalDecoder {
   Tensor attend(const Layer& layer, int64_t idx, const Tensor& x_TD, const nn::Packed& packed,
                 const Rotation& rotation) const;
   Tensor feed_forward(const Layer& layer, const Tensor& x_TD) const;
+  // What of the input depends on where its tokens stand.
+  struct Entrance {
+    Tensor x_TD;
+    Rotation rotation;
+    Entrance piece(int64_t begin, int64_t count) const;
+  };
+  Entrance enter(Tensor x_TD, const nn::Packed& packed) const;
+  Tensor run_layers(Entrance entrance, const nn::Packed& packed, const LayerHook& before_layer) const;
   Rotation rotation(const nn::Packed& packed, const Tensor& positions_T) const;
   Tensor stretched_angles(const nn::Packed& packed, const Tensor& positions_T) const;
 

@@ -1,5 +1,7 @@
 #include "parts/encoders/native_vit.h"
 
+#include "parts/encoders/patches.h"
+
 namespace vlm {
 
 NativeVit::NativeVit(const VitConfig& config, const Weights& w) : config_(config) {
@@ -33,7 +35,7 @@ Tensor NativeVit::operator()(const Tensor& pixels_N3HW, const Tensor& is_real_Nh
   VLM_SHAPE(pixels_N3HW, kAny, config_.num_channels, kAny, kAny);
   int64_t side = config_.patch_size;
   VLM_SHAPE(is_real_Nhw, pixels_N3HW.size(0), pixels_N3HW.size(2) / side, pixels_N3HW.size(3) / side);
-  Tensor x_NPV = at::conv2d(pixels_N3HW, patch_weight_, patch_bias_, {side, side}).flatten(2).transpose(1, 2);
+  Tensor x_NPV = embed_patches(pixels_N3HW, patch_weight_, patch_bias_).flatten(1, 2);
   Tensor ids_NP = position_ids(is_real_Nhw);
   x_NPV = x_NPV + positions_.index_select(0, ids_NP.flatten()).view(x_NPV.sizes());
   trace::point("hidden/vision_embeddings", x_NPV);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/attention.h"
+#include "parts/encoders/patches.h"
 
 namespace vlm {
 
@@ -176,9 +177,8 @@ Tensor SamVit::attend_in_windows(const Layer& layer, const Tensor& x_NhwV) const
 
 SamVit::States SamVit::operator()(const Tensor& pixels_N3HW) const {
   VLM_SHAPE(pixels_N3HW, kAny, config_.num_channels, config_.image_size, config_.image_size);
-  int64_t side = config_.patch_size;
   States states;
-  Tensor x_NhwV = at::conv2d(pixels_N3HW, patch_weight_, patch_bias_, {side, side}).permute({0, 2, 3, 1});
+  Tensor x_NhwV = embed_patches(pixels_N3HW, patch_weight_, patch_bias_);
   x_NhwV = trace::point("hidden/sam/embeddings", x_NhwV + positions_1hwV_);
   for (size_t idx = 0; idx < layers_.size(); ++idx) {
     const Layer& layer = layers_[idx];

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "ops/residual.h"
+
 namespace vlm {
 
 int64_t open_clip_mlp_width(const Json& json, int64_t width) {
@@ -58,8 +60,8 @@ Tensor TransformerEncoder::operator()(Tensor x_BSD, const char* trace_name, int6
   int64_t count = num_layers < 0 ? this->num_layers() : num_layers;
   for (int64_t idx = 0; idx < count; ++idx) {
     const Layer& layer = layers_[static_cast<size_t>(idx)];
-    x_BSD = x_BSD + attend(layer, layer.norm1(x_BSD), key_mask);
-    x_BSD = trace::point(trace_name, idx, x_BSD + layer.mlp(layer.norm2(x_BSD)));
+    x_BSD = ops::add_residual(x_BSD, attend(layer, layer.norm1(x_BSD), key_mask));
+    x_BSD = trace::point(trace_name, idx, ops::add_residual(x_BSD, layer.mlp(layer.norm2(x_BSD))));
   }
   return x_BSD;
 }

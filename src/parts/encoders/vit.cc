@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "parts/encoders/patches.h"
+
 namespace vlm {
 
 namespace {
@@ -184,11 +186,11 @@ Tensor Vit::positions_for(int64_t rows, int64_t columns, bool interpolate) const
 
 Tensor Vit::embed(const Tensor& pixels_NCHW, bool interpolate_positions) const {
   VLM_SHAPE(pixels_NCHW, kAny, config_.num_channels, kAny, kAny);
-  int64_t side = config_.patch_size, num_images = pixels_NCHW.size(0);
-  Tensor grid_NVhw = at::conv2d(pixels_NCHW, patch_weight_, patch_bias_, {side, side});
-  Tensor x_NSV = grid_NVhw.flatten(2).transpose(1, 2);
+  int64_t num_images = pixels_NCHW.size(0);
+  Tensor grid_NhwV = embed_patches(pixels_NCHW, patch_weight_, patch_bias_);
+  Tensor x_NSV = grid_NhwV.flatten(1, 2);
   if (class_token_.defined()) x_NSV = at::cat({class_token_.expand({num_images, 1, -1}), x_NSV}, 1);
-  x_NSV = x_NSV + positions_for(grid_NVhw.size(2), grid_NVhw.size(3), interpolate_positions);
+  x_NSV = x_NSV + positions_for(grid_NhwV.size(1), grid_NhwV.size(2), interpolate_positions);
   return trace::point("hidden/vision/embeddings", pre_norm_.defined() ? pre_norm_(x_NSV) : x_NSV);
 }
 
