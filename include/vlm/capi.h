@@ -70,9 +70,10 @@ typedef struct vlm_load_options {
   const char* revision;  /* of a hub id; NULL: "main" */
   const char* system;    /* slug to force; NULL: as the checkpoint says */
   int lenient;           /* not 0: log missing and unused tensors instead of refusing the checkpoint */
+  const char* kv_precision; /* of keys and values: "auto", "f32", "f16", "int8"; NULL: "auto" */
 } vlm_load_options;
 #define VLM_LOAD_OPTIONS_INIT \
-  { sizeof(vlm_load_options), NULL, NULL, NULL, 0 }
+  { sizeof(vlm_load_options), NULL, NULL, NULL, 0, NULL }
 
 /* `name`: a checkpoint's folder, a hub id that `vlm pull` fetched, or "default". `options` may be NULL. */
 vlm_status vlm_model_load(const char* name, const vlm_load_options* options, vlm_model** model);

@@ -20,6 +20,9 @@ struct LoadOptions {
   // "f32", "bf16", "int8" or "int4"; "auto": the file's own quantisation, else f32 below 2 GB of weights,
   // else bf16.
   std::string precision = "auto";
+  // Of the keys and values that a conversation keeps: "f32", "f16" or "int8"; "auto": f32 beside f32 weights,
+  // else f16.
+  std::string kv_precision = "auto";
   std::string revision = "main";  // of a hub id: branch, tag or commit
   std::string system;             // force a system, by its slug; empty: as the checkpoint says
   bool lenient = false;           // log missing and unused tensors instead of refusing the checkpoint

@@ -134,18 +134,25 @@ std::map<std::string, Tensor> media_tensors(const Prompt& prompt) {
 
 std::vector<Tensor> encode_media(const Generator& generator, const Prompt& prompt, FeatureCache* cache,
                                  DecodeTimes& times) {
-  std::vector<Tensor> features;
-  for (const MediaInput& media : prompt.media) {
-    std::optional<Tensor> known = cache ? cache->find(media.key) : std::nullopt;
-    if (known) {
-      ++times.images_reused;
-    } else {
-      known = generator.encode(media);
-      ++times.images_encoded;
-      if (cache) cache->insert(media.key, *known);
+  std::vector<Tensor> features(prompt.media.size());
+  std::vector<const MediaInput*> unknown;
+  std::vector<std::pair<size_t, size_t>> places;  // among all media, and which of the unknown it is
+  for (size_t idx = 0; idx < prompt.media.size(); ++idx) {
+    const MediaInput& media = prompt.media[idx];
+    if (std::optional<Tensor> known = cache ? cache->find(media.key) : std::nullopt) {
+      features[idx] = *known;
+      continue;
     }
-    features.push_back(*known);
+    size_t same = 0;  // the same picture may come twice
+    while (same < unknown.size() && unknown[same]->key != media.key) ++same;
+    if (same == unknown.size()) unknown.push_back(&media);
+    places.emplace_back(idx, same);
   }
+  std::vector<Tensor> encoded = generator.encode_batch(unknown);
+  for (auto [place, idx] : places) features[place] = encoded[idx];
+  for (size_t idx = 0; cache && idx < encoded.size(); ++idx) cache->insert(unknown[idx]->key, encoded[idx]);
+  times.images_encoded += static_cast<int64_t>(unknown.size());
+  times.images_reused += static_cast<int64_t>(prompt.media.size() - unknown.size());
   return features;
 }
 
@@ -188,10 +195,13 @@ DecodeResult decode(const Generator& generator, const Prompt& prompt, Memory& me
 
   Stopwatch watch;
   bool starts_anew = generator.is_encoder_decoder();
-  if (starts_anew)
-    memory = {};
-  else
+  nn::KvCache& cache_of_sequence = memory.sequence.cache;
+  if (starts_anew || cache_of_sequence.precision() != options.kv_precision) memory = {};
+  cache_of_sequence.set_precision(options.kv_precision);
+  if (!starts_anew) {
     keep_common_prefix(memory, prompt);
+    cache_of_sequence.reserve(num_prompt + std::min(options.max_new_tokens, context - num_prompt));
+  }
   result.times.tokens_prompt = num_prompt;
   result.times.tokens_reused = static_cast<int64_t>(memory.ids.size());
   std::vector<Tensor> features = encode_media(generator, prompt, cache, result.times);

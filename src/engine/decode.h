@@ -37,6 +37,7 @@ constexpr int64_t kMostGuesses = 7;
 struct DecodeOptions {
   int64_t max_new_tokens = 512;
   std::vector<int64_t> eos_ids;  // an id of these ends the answer; it is not handed on
+  ops::KvPrecision kv_precision = ops::KvPrecision::f32;
   // Picks the next id from logits over the vocabulary; `generated` are the ids so far.
   std::function<int64_t(std::span<float> logits, std::span<const int64_t> generated)> pick;
   // Called for every id; false ends the answer.

@@ -98,6 +98,15 @@ Precision choose_precision(const TensorSource& source) {
   return total_bytes <= kLargestInFloat32_bytes ? Precision::f32 : Precision::bf16;
 }
 
+ops::KvPrecision choose_kv_precision(Precision weights) {
+  return weights == Precision::f32 ? ops::KvPrecision::f32 : ops::KvPrecision::f16;
+}
+
+std::optional<ops::KvPrecision> kv_precision_or_auto(const std::string& word) {
+  if (word == "auto") return std::nullopt;
+  return ops::kv_precision_from(word);
+}
+
 std::shared_ptr<const LoadedModel> load_model(const std::string& model, const LoadOptions& options) {
   if (options.threads > 0) set_num_threads(options.threads);
   Checkpoint checkpoint = Checkpoint::open(find_model(model, options.revision));
@@ -114,7 +123,9 @@ std::shared_ptr<const LoadedModel> load_model(const std::string& model, const Lo
   weights.lenient = options.lenient;
   if (options.keep_quantised)
     weights.packed_place = place_in_cache(checkpoint, weights.precision, options.smallest_kept_bytes);
-  return std::make_shared<LoadedModel>(bind_model(std::move(checkpoint), weights, options.system));
+  auto loaded = std::make_shared<LoadedModel>(bind_model(std::move(checkpoint), weights, options.system));
+  loaded->kv_precision = options.kv_precision.value_or(choose_kv_precision(weights.precision));
+  return loaded;
 }
 
 }  // namespace vlm

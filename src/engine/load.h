@@ -12,9 +12,10 @@
 namespace vlm {
 
 struct LoadOptions {
-  std::optional<Precision> precision;  // none: choose_precision()
-  std::string revision = "main";       // of a hub id: branch, tag or commit
-  std::string base;                    // of delta weights: the language model they are added to
+  std::optional<Precision> precision;            // none: choose_precision()
+  std::optional<ops::KvPrecision> kv_precision;  // of keys and values; none: choose_kv_precision()
+  std::string revision = "main";                 // of a hub id: branch, tag or commit
+  std::string base;                              // of delta weights: the language model they are added to
   std::string system;    // a slug forces that system; empty: the one that accepts the checkpoint
   bool lenient = false;  // missing and unused tensors are logged instead of refused
   int threads = 0;       // 0: leave as it is
@@ -33,6 +34,11 @@ std::filesystem::path find_model(const std::string& model, const std::string& re
 
 // The file's own quantisation where it has one; else float32 for files below 2 GB, bfloat16 above.
 Precision choose_precision(const TensorSource& source);
+
+// float32 beside float32 weights. Beside others float16: it halves what a long context takes and what
+// decoding reads of it, and changes logits by far less than such weights do (docs/precision.md).
+ops::KvPrecision choose_kv_precision(Precision weights);
+std::optional<ops::KvPrecision> kv_precision_or_auto(const std::string& word);
 
 std::shared_ptr<const LoadedModel> load_model(const std::string& model, const LoadOptions& options = {});
 

@@ -97,6 +97,7 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
   decoding.eos_ids = sampling.eos_ids;
   decoding.cancel = options.cancel;
   decoding.guesses = options.guesses;
+  decoding.kv_precision = loaded_->kv_precision;
   decoding.pick = [&](std::span<float> logits, std::span<const int64_t> generated) {
     int64_t id = sampler.next(logits, rule_ids(prompt), generated);
     if (sampling.num_alternatives > 0) answer.choices.push_back(sampler.last());
@@ -135,6 +136,7 @@ Answer Session::search_beams(const Prompt& prompt, const AnswerOptions& options)
   Answer answer;
   std::vector<Tensor> features = encode_media(*generator_, prompt, cache_.get(), answer.times);
   std::vector<Sequence> beams(1);
+  beams[0].cache.set_precision(loaded_->kv_precision);
   Tensor logits = generator_->prefill(prompt, features, beams[0], /*all_rows=*/false);
   while (!search.is_done() && !(options.cancel && options.cancel->load())) {
     Tensor log_probs = at::log_softmax(logits, -1).contiguous();

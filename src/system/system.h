@@ -63,6 +63,12 @@ class Generator {
   virtual Prompt prepare(const Request& request) const = 0;
   // What the language model receives for one medium, [n, D].
   virtual Tensor encode(const MediaInput& media) const = 0;
+  // The same for several, as one batch where they allow it.
+  virtual std::vector<Tensor> encode_batch(const std::vector<const MediaInput*>& media) const {
+    std::vector<Tensor> features;
+    for (const MediaInput* input : media) features.push_back(encode(*input));
+    return features;
+  }
   // Runs the prompt behind what `sequence` already holds (the first cache.length() ids). `features`: of all
   // media of the prompt, in order. Returns next-token logits, [rows, K]: of every position run, or of the
   // last alone.
@@ -189,6 +195,7 @@ struct LoadedModel {
   const System* system = nullptr;
   std::shared_ptr<const Weights> weights;  // the cursor: parameters by their published names
   std::shared_ptr<const Model> model;
+  ops::KvPrecision kv_precision = ops::KvPrecision::f32;  // of the caches of sessions
 };
 // Binds the checkpoint's tensors to the system that accepts it, or to `slug`; everything that does not fit is
 // one error.

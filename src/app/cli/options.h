@@ -14,6 +14,7 @@ struct ModelOptions {
   std::string model = "default";  // a folder, a hub id in the local cache, or "default"
   std::string revision = "main";
   std::string precision = "auto";
+  std::string kv_precision = "auto";  // of keys and values
   std::string base;                   // of delta weights: the language model they are added to
   std::string system;                 // a slug forces that system
   bool lenient = false;

@@ -10,6 +10,14 @@ namespace vlm {
 
 namespace {
 
+constexpr size_t kPicturesAtOnce = 8;  // bounds what a tower needs
+
+// Pictures [n, 3, H, W] that a system encodes alike, however many: without extras, and not as tiles with an
+// axis of their own.
+bool is_plain(const MediaInput& input) {
+  return input.extra.empty() && input.kind == MediaInput::Kind::image && input.pixel_values.dim() == 4;
+}
+
 // In Sequence::extra: by how much rotary positions of generated tokens differ from their places.
 constexpr char kRopeDelta[] = "rope_delta";
 
@@ -143,9 +151,33 @@ Prompt SplicedGenerator::prepare_example(const Request& request) const {
   return prompt;
 }
 
+// Pictures of one shape without extras run together.
+std::vector<Tensor> SplicedGenerator::encode_batch(const std::vector<const MediaInput*>& media) const {
+  std::vector<Tensor> features(media.size());
+  for (size_t first = 0; first < media.size(); ++first) {
+    if (features[first].defined()) continue;
+    std::vector<size_t> group{first};
+    for (size_t next = first + 1; next < media.size() && is_plain(*media[first]); ++next)
+      if (!features[next].defined() && is_plain(*media[next]) && group.size() < kPicturesAtOnce &&
+          media[next]->pixel_values.sizes() == media[first]->pixel_values.sizes())
+        group.push_back(next);
+    if (group.size() == 1) {
+      features[first] = encode(*media[first]);
+      continue;
+    }
+    std::vector<Tensor> pixels;
+    for (size_t idx : group) pixels.push_back(media[idx]->pixel_values);
+    MediaInput together;
+    together.pixel_values = at::cat(pixels);
+    std::vector<Tensor> rows = encode(together).chunk(static_cast<int64_t>(group.size()));
+    for (size_t idx = 0; idx < group.size(); ++idx) features[group[idx]] = rows[idx].clone();
+  }
+  return features;
+}
+
 Tensor SplicedGenerator::encode_all(const std::vector<const MediaInput*>& media) const {
   auto fits = [&](const MediaInput* input) {
-    return input->extra.empty() && input->kind == MediaInput::Kind::image &&
+    return is_plain(*input) &&
            input->pixel_values.sizes().slice(1) == media.front()->pixel_values.sizes().slice(1);
   };
   if (std::all_of(media.begin(), media.end(), fits)) {
@@ -177,8 +209,7 @@ Tensor SplicedGenerator::prefill(const Prompt& prompt, const std::vector<Tensor>
     packed.rotary_positions = positions_3T.slice(1, begin);
     sequence.extra[kRopeDelta] = positions_3T.max() + 1 - positions_3T.size(1);
   }
-  x_TD = text_.forward(x_TD, packed);
-  return text_.logits(all_rows ? x_TD : x_TD.slice(0, -1));
+  return text_.logits(text_.prefill(std::move(x_TD), packed, all_rows));
 }
 
 Tensor SplicedGenerator::extend(const std::vector<Continuation>& batch) const {

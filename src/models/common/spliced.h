@@ -26,6 +26,7 @@ struct SplicedArgs {
 class SplicedGenerator : public Model, public Generator, public LanguageTrainable {
  public:
   Prompt prepare(const Request& request) const override;
+  std::vector<Tensor> encode_batch(const std::vector<const MediaInput*>& media) const override;
   Tensor prefill(const Prompt& prompt, const std::vector<Tensor>& features, Sequence& sequence,
                  bool all_rows) const override;
   Tensor extend(const std::vector<Continuation>& batch) const override;

@@ -42,8 +42,8 @@ class CausalLm final : public Model, public Generator, public LanguageTrainable 
   Tensor prefill(const Prompt& prompt, const std::vector<Tensor>&, Sequence& sequence,
                  bool all_rows) const override {
     SplicedIds rest = ids_behind(prompt, {}, sequence.cache.length(), -1);
-    Tensor x_TD = text_.forward(text_.embed(rest.ids), nn::Packed::single(rest.ids.size(0), &sequence.cache));
-    return text_.logits(all_rows ? x_TD : x_TD.slice(0, -1));
+    nn::Packed packed = nn::Packed::single(rest.ids.size(0), &sequence.cache);
+    return text_.logits(text_.prefill(text_.embed(rest.ids), packed, all_rows));
   }
   Tensor extend(const std::vector<Continuation>& batch) const override {
     auto [ids, packed] = pack(batch);

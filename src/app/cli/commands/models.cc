@@ -6,6 +6,7 @@ namespace vlm::cli {
 
 LoadOptions load_options(const ModelOptions& options) {
   return {.precision = precision_or_auto(options.precision),
+          .kv_precision = kv_precision_or_auto(options.kv_precision),
           .revision = options.revision,
           .base = options.base,
           .system = options.system,

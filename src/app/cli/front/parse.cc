@@ -48,6 +48,10 @@ void add_model(CLI::App& app, ModelOptions& model) {
                  "auto, f32, bf16, int8 or int4 (auto: as stored, f32 for small models)")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}))
       ->type_name("P");
+  app.add_option("--kv-precision", model.kv_precision,
+                 "of keys and values: auto, f32, f16 or int8 (auto: f16, f32 beside f32 weights)")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "int8"}))
+      ->type_name("P");
   app.add_option("--base", model.base, "of delta weights: the language model they are added to")
       ->type_name("MODEL");
   app.add_option("--system", model.system, "read the checkpoint as this system of `vlm list`")
