@@ -68,7 +68,7 @@ SplicedIds ids_behind(const Prompt& prompt, const std::vector<Tensor>& features,
   rest.ids = as_image_placeholders(ids_tensor({prompt.ids.begin() + begin, prompt.ids.end()}), placeholders);
   rest.safe_ids = rest.ids.clamp_min(0);
   if (!features.empty()) {
-    Tensor all = at::cat(features);
+    Tensor all = features.size() == 1 ? features[0] : at::cat(features);
     if (rows_before < all.size(0)) rest.features = all.slice(0, rows_before);
   }
   return rest;
