@@ -36,7 +36,7 @@ std::filesystem::path find_model(const std::string& model, const std::string& re
 Precision choose_precision(const TensorSource& source);
 
 // float32 beside float32 weights. Beside others float16: it halves what a long context takes and what
-// decoding reads of it, and changes logits by far less than such weights do (docs/precision.md).
+// decoding reads of it, and changes logits by far less than such weights do (docs/speed.md).
 ops::KvPrecision choose_kv_precision(Precision weights);
 std::optional<ops::KvPrecision> kv_precision_or_auto(const std::string& word);
 

@@ -68,6 +68,9 @@ check "beam search answers" "$VLM" run "$tiny" --image "$picture" "What is this?
 for precision in bf16 int8 int4; do
   check "run --precision $precision" "$VLM" run "$tiny" --image "$picture" "What is this?" -n 4 --precision $precision
 done
+for precision in f32 f16 int8; do
+  check "run --kv-precision $precision" "$VLM" run "$tiny" --image "$picture" "What is this?" -n 4 --kv-precision $precision
+done
 holds "--stats prints rates" "$("$VLM" run "$tiny" --image "$picture" "What?" -n 4 --stats 2>&1 > "$scratch/out")" \
   'encode .* prefill .* decode .*/s'
 equal "standard error is empty without a terminal" \

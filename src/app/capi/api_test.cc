@@ -90,6 +90,21 @@ TEST(Api, RemembersAndReuses) {
   EXPECT_EQ(chat.ask("What is it?", {picture()}, at_most(4)).text, first.text);
 }
 
+TEST(Api, KeepsKeysAndValuesAsAsked) {
+  for (const char* precision : {"f32", "f16", "int8"}) {
+    vlm::LoadOptions options;
+    options.kv_precision = precision;
+    vlm::Chat chat = vlm::Model::load(in_case("llava-1.5-a/checkpoint"), options).chat();
+    EXPECT_EQ(chat.ask("What is it?", {picture()}, at_most(4)).tokens_generated, 4) << precision;
+    EXPECT_GT(chat.ask("Why?", {}, at_most(4)).tokens_reused, 16) << precision;
+  }
+  expect_error(vlm::ErrorKind::bad_request, "keys and values in \"q8\"", [] {
+    vlm::LoadOptions options;
+    options.kv_precision = "q8";
+    vlm::Model::load(in_case("llava-1.5-a/checkpoint"), options);
+  });
+}
+
 TEST(Api, StartsFromAnEarlierConversation) {
   vlm::Chat chat = llava().chat();
   vlm::Answer first = chat.ask("What is it?", {picture()}, at_most(4));
