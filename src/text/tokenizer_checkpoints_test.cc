@@ -46,11 +46,12 @@ void expect_row(const std::vector<int64_t>& row, std::vector<int64_t> ids, const
 
 TEST(TokenizerCheckpoints, TextCasesHaveTheReferencesIds) {
   fs::path cases = fs::path(VLM_SOURCE_DIR) / "tests" / "cases";
-  if (!fs::exists(cases)) GTEST_SKIP() << "no cases";
   int checked = 0;
   for (const auto& entry : fs::directory_iterator(cases)) {
     fs::path folder = entry.path();
     if (!fs::exists(folder / "case.json") || !fs::exists(folder / "expected.safetensors")) continue;
+    // Vocabularies inside GGUF are another room's: tests/cases_test.cc compares their ids.
+    if (fs::exists(folder / "checkpoint" / "model.gguf")) continue;
     json inputs = json::parse(read_text(folder / "case.json")).at("inputs");
     std::string name = folder.filename().string();
     bool is_text_model = name.starts_with("block-") && inputs.contains("prompt");
@@ -66,7 +67,7 @@ TEST(TokenizerCheckpoints, TextCasesHaveTheReferencesIds) {
       expect_row(rows[index], loaded.tokenizer->ids(texts[index]), name + ": " + texts[index]);
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no case is text alone";
+  EXPECT_GT(checked, 0);
 }
 
 }  // namespace

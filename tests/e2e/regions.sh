@@ -14,7 +14,7 @@ found=$(flat "$(florence od "<OD>" --json)")
 holds "--json has labels" "$found" '"label":"dog"'
 holds "--json has boxes in pixels" "$found" '"box":\[7\.63[0-9]*,33\.61[0-9]*,126\.7[0-9]*,69\.88[0-9]*\]'
 holds "--json has the text without notation" "$found" '"text":"dog,model,model"'
-holds "--json has the usage" "$found" '"usage":\{"prompt_tokens":[0-9]+,"completion_tokens":[0-9]+,"total_tokens":[0-9]+\}'
+holds "--json has the usage" "$found" '"usage":\{"prompt_tokens":[0-9]+,"completion_tokens":[0-9]+,"total_tokens":[0-9]+,"completion_tokens_details":\{"accepted_prediction_tokens":0,"rejected_prediction_tokens":0\}\}'
 holds "--json has a list of calls" "$found" '"calls":\[\]'
 holds "a task may be named without its brackets" "$(florence od od)" '^dog  box 8 34 127 70$'
 holds "text lines" "$(florence ocr "<OCR_WITH_REGION>")" '^STOP sign  corners '
