@@ -66,10 +66,10 @@ void vlm_image_release(vlm_image* image);
 
 typedef struct vlm_load_options {
   size_t struct_size;
-  const char* precision; /* "auto", "f32", "bf16", "int8", "int4"; NULL: "auto" */
-  const char* revision;  /* of a hub id; NULL: "main" */
-  const char* system;    /* slug to force; NULL: as the checkpoint says */
-  int lenient;           /* not 0: log missing and unused tensors instead of refusing the checkpoint */
+  const char* precision;    /* "auto", "f32", "bf16", "int8", "int4"; NULL: "auto" */
+  const char* revision;     /* of a hub id; NULL: "main" */
+  const char* system;       /* slug to force; NULL: as the checkpoint says */
+  int lenient;              /* not 0: log missing and unused tensors instead of refusing the checkpoint */
   const char* kv_precision; /* of keys and values: "auto", "f32", "f16", "int8"; NULL: "auto" */
 } vlm_load_options;
 #define VLM_LOAD_OPTIONS_INIT \

@@ -47,9 +47,10 @@ std::string quantised_text() {
   std::vector<KeptModel> models = kept_models();
   int64_t bytes = 0;
   for (const KeptModel& model : models) bytes += model.bytes;
-  return models.empty() ? folder.string() + " (empty)"
-                        : fmt::format("{} ({} of {})", folder.string(), bytes_text(static_cast<double>(bytes)),
-                                      models.size() == 1 ? "one model" : fmt::format("{} models", models.size()));
+  return models.empty()
+             ? folder.string() + " (empty)"
+             : fmt::format("{} ({} of {})", folder.string(), bytes_text(static_cast<double>(bytes)),
+                           models.size() == 1 ? "one model" : fmt::format("{} models", models.size()));
 }
 
 std::string systems_text() {
