@@ -142,14 +142,20 @@ class Pool {
 constexpr int64_t kRangesForAThread = 4;
 constexpr int kMostThreads = 4096;
 
+// Numbers of our own: OpenMP's are changed by the tensor library as well. What the process starts with is
+// read before that.
+const int threads_at_start = std::clamp(omp_get_max_threads(), 1, kMostThreads);
+thread_local int wanted_threads = threads_at_start;
+
 }  // namespace
 
 int num_threads() {
-  return std::min(omp_get_max_threads(), kMostThreads);
+  return wanted_threads;
 }
 
 void set_num_threads(int count) {
-  omp_set_num_threads(std::clamp(count, 1, kMostThreads));
+  wanted_threads = std::clamp(count, 1, kMostThreads);
+  omp_set_num_threads(wanted_threads);
 }
 
 void parallel_for(int64_t begin, int64_t end, int64_t grain, RangeBody body) {

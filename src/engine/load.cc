@@ -4,6 +4,7 @@
 #include "engine/assets.h"
 #include "engine/quantised_cache.h"
 #include "system/hub_cache.h"
+#include "tensor/threads.h"
 #include "weights/delta_source.h"
 
 namespace vlm {
@@ -109,6 +110,7 @@ std::optional<ops::KvPrecision> kv_precision_or_auto(const std::string& word) {
 
 std::shared_ptr<const LoadedModel> load_model(const std::string& model, const LoadOptions& options) {
   if (options.threads > 0) set_num_threads(options.threads);
+  share_threads();
   Checkpoint checkpoint = Checkpoint::open(find_model(model, options.revision));
   if (!options.base.empty())
     checkpoint.source = delta_source(checkpoint.source, open_weights(find_model(options.base)));

@@ -24,7 +24,7 @@ void set_threads(int count) {
 }
 
 void use_chosen_threads() {
-  if (int count = chosen_threads; count > 0 && count != num_threads()) set_num_threads(count);
+  if (int count = chosen_threads; count > 0) set_num_threads(count);
 }
 
 void set_log(std::function<void(LogLevel level, const std::string& message)> sink) {

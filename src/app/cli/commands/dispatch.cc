@@ -6,6 +6,7 @@
 #include "app/cli/commands/progress.h"
 #include "base/parallel.h"
 #include "engine/boundary.h"
+#include "tensor/threads.h"
 
 namespace vlm::cli {
 
@@ -50,6 +51,7 @@ extern "C" __attribute__((visibility("default"))) int vlm_cli_run(const vlm::cli
   Context context{*options, Terminal::open(*options)};
   return guarded(context.terminal, [&] {
     if (options->threads > 0) vlm::set_num_threads(static_cast<int>(options->threads));
+    vlm::share_threads();
     ProgressDisplay display(context.terminal);
     return vlm::with_errors([&] { return dispatch(*options, context); });
   });
