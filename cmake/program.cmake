@@ -99,7 +99,7 @@ set_target_properties(vlm_library PROPERTIES OUTPUT_NAME vlm VERSION ${PROJECT_V
                       LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 
 # --- the program
-add_library(vlm_front STATIC ${cli_folder}/front/parse.cc ${cli_folder}/front/help.cc)
+add_library(vlm_front STATIC ${cli_folder}/front/parse.cc ${cli_folder}/front/commands.cc ${cli_folder}/front/help.cc)
 target_link_libraries(vlm_front PUBLIC vlm_cli CLI11::CLI11)
 add_executable(vlm_program ${cli_folder}/front/main.cc ${cli_folder}/front/library.cc)
 target_link_libraries(vlm_program PRIVATE vlm_front ${CMAKE_DL_LIBS})
