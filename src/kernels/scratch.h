@@ -40,13 +40,18 @@ class Scratch {
   size_t bytes_ = 0;
 };
 
+// How many threads `count` tasks of `operations` arithmetic operations in all are worth: less than some 20
+// microseconds do not pay for waking one.
+inline int64_t useful_threads(int64_t count, int64_t operations) {
+  constexpr int64_t kOperationsForAThread = 1 << 18;
+  return std::min({int64_t{num_threads()}, count, operations / kOperationsForAThread + 1});
+}
+
 // body(idx) for every idx of [0, count), `operations` arithmetic operations in all. Threads take the next
-// index when they are done with one, so a thread that the machine holds up does not hold up the others. Work
-// of less than some 20 microseconds is not worth waking a thread.
+// index when they are done with one, so a thread that the machine holds up does not hold up the others.
 template <typename Body>
 void for_each_balanced(int64_t count, int64_t operations, const Body& body) {
-  constexpr int64_t kOperationsForAThread = 1 << 18;
-  const int64_t threads = std::min({int64_t{num_threads()}, count, operations / kOperationsForAThread + 1});
+  const int64_t threads = useful_threads(count, operations);
   std::atomic<int64_t> next{0};
   parallel_for(0, threads, 1, [&](int64_t first, int64_t last) {
     for (int64_t worker = first; worker < last; ++worker)
@@ -58,8 +63,7 @@ void for_each_balanced(int64_t count, int64_t operations, const Body& body) {
 // indices, so that it reads on where it was; half of its share of what is left, so that all end together.
 template <typename Body>
 void for_each_in_runs(int64_t count, int64_t operations, const Body& body) {
-  constexpr int64_t kOperationsForAThread = 1 << 18;
-  const int64_t threads = std::min({int64_t{num_threads()}, count, operations / kOperationsForAThread + 1});
+  const int64_t threads = useful_threads(count, operations);
   std::atomic<int64_t> next{0};
   parallel_for(0, threads, 1, [&](int64_t first, int64_t last) {
     for (int64_t worker = first; worker < last; ++worker)
