@@ -292,8 +292,9 @@ void FewRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
   float* offsets = reinterpret_cast<float*>(sums + count);
   int8_t* quants = reinterpret_cast<int8_t*>(offsets + count);
   for (int64_t idx = 0; idx < count; ++idx) {
-    const float* from = product.x + idx % product.rows * product.x_stride + idx / product.rows * kGroup;
-    RoundedGroup rounded = RoundActivations(from, quants + idx * kGroup);
+    const float* row = product.x + idx % product.rows * product.x_stride;
+    RoundedGroup rounded =
+        RoundActivations(row, idx / product.rows * kGroup, weight.in, quants + idx * kGroup);
     scales[idx] = rounded.scale;
     sums[idx] = rounded.sum;
     offsets[idx] = rounded.scale * static_cast<float>(rounded.sum);

@@ -20,8 +20,9 @@ struct RoundedGroup {
   int32_t sum;  // of the quants
 };
 
-// quants: -127 .. 127, so that |quant| fits the unsigned operand of 8-bit products with room to spare.
-HWY_INLINE RoundedGroup RoundActivations(const float* x, int8_t* quants) {
+// A whole group. quants: -127 .. 127, so that |quant| fits the unsigned operand of 8-bit products with room
+// to spare.
+HWY_INLINE RoundedGroup RoundGroup(const float* x, int8_t* quants) {
   const hn::CappedTag<float, 16> d;
   const hn::RebindToSigned<decltype(d)> d_int;
   const hn::Rebind<int8_t, decltype(d)> d_bytes;
@@ -39,6 +40,14 @@ HWY_INLINE RoundedGroup RoundActivations(const float* x, int8_t* quants) {
     hn::StoreU(hn::DemoteTo(d_bytes, quant), d_bytes, quants + idx);
   }
   return {scale, hn::GetLane(hn::SumOfLanes(d_int, sum))};
+}
+
+// The group of a row of `in` inputs that begins at `first`; a short one is filled up with zeros.
+HWY_INLINE RoundedGroup RoundActivations(const float* row, int64_t first, int64_t in, int8_t* quants) {
+  if (HWY_LIKELY(first + kGroup <= in)) return RoundGroup(row + first, quants);
+  HWY_ALIGN float group[kGroup] = {};
+  __builtin_memcpy(group, row + first, static_cast<size_t>(in - first) * sizeof(float));
+  return RoundGroup(group, quants);
 }
 
 // Four quants as one integer, to be broadcast against the same four inputs of many rows of weights.

@@ -296,7 +296,7 @@ struct Kernel {
 
 // Rounds x into the tiles that the micro-kernel walks.
 template <int kBits>
-void RoundRows(const Product& product, int64_t groups, int32_t* x, float* scales, int32_t* sums,
+void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, float* scales, int32_t* sums,
                float* offsets) {
   using Arith = Arithmetic<kBits>;
   constexpr int kRowPieces = Kernel<kBits>::kRowPieces;
@@ -309,7 +309,7 @@ void RoundRows(const Product& product, int64_t groups, int32_t* x, float* scales
         HWY_ALIGN int8_t quants[kGroup] = {};
         RoundedGroup rounded{0.0f, 0};
         if (row < product.rows)
-          rounded = RoundActivations(product.x + row * product.x_stride + group * kGroup, quants);
+          rounded = RoundActivations(product.x + row * product.x_stride, group * kGroup, in, quants);
         scales[at] = rounded.scale;
         sums[at] = Arith::kStartsAtSum ? -128 * rounded.sum : 0;
         offsets[at] = rounded.scale * static_cast<float>(rounded.sum);
@@ -337,7 +337,7 @@ void Run(const Product& product, const QuantisedMatrix& weight) {
   float* scales = reinterpret_cast<float*>(x + count * kRowPieces);
   int32_t* sums = reinterpret_cast<int32_t*>(scales + count);
   float* offsets = reinterpret_cast<float*>(sums + count);
-  RoundRows<kBits>(product, weight.groups(), x, scales, sums, offsets);
+  RoundRows<kBits>(product, weight.in, weight.groups(), x, scales, sums, offsets);
   multiply_blocked(Kernel<kBits>{weight, x, scales, sums, offsets}, product, weight.out, weight.row_scales);
 }
 

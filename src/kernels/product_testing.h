@@ -34,9 +34,9 @@ inline Memory quantised(const Floats& weights, int bits, int64_t out, int64_t in
 inline Memory packed(const std::vector<int8_t>& quants, bool has_minimums, int bits, int64_t out, int64_t in,
                      float scale, float minimum) {
   Memory memory({bits, has_minimums, out, in, nullptr, nullptr});
-  std::vector<float> scales(static_cast<size_t>(out * in / kGroup), scale), minimums(scales.size(), minimum);
-  pack_groups(quants.data(), scales.data(), has_minimums ? minimums.data() : nullptr, in / kGroup,
-              memory.view);
+  const int64_t groups = memory.view.groups();
+  std::vector<float> scales(static_cast<size_t>(out * groups), scale), minimums(scales.size(), minimum);
+  pack_groups(quants.data(), scales.data(), has_minimums ? minimums.data() : nullptr, groups, memory.view);
   return memory;
 }
 

@@ -204,20 +204,21 @@ void RoundBlock(const float* columns, Line line, uint8_t* block) {
   }
 }
 
-// 32 values of up to 16 rows, as columns of floats.
+// `count` values, 32 at most and a multiple of 8, of up to 16 rows, as columns of floats.
 template <typename T>
-HWY_INLINE void LoadColumns(const T* from, int64_t row_stride, int64_t rows, float* columns) {
-  Transpose(from, row_stride, rows, kGroup, columns, kTileRows);
+HWY_INLINE void LoadColumns(const T* from, int64_t row_stride, int64_t rows, int64_t count, float* columns) {
+  Transpose(from, row_stride, rows, count, columns, kTileRows);
 }
 
 // Two neighbouring values move as one word, and come apart as the high halves of two floats.
-HWY_INLINE void LoadColumns(const hwy::bfloat16_t* from, int64_t row_stride, int64_t rows, float* columns) {
-  if (row_stride % 2 != 0) return Transpose(from, row_stride, rows, kGroup, columns, kTileRows);
+HWY_INLINE void LoadColumns(const hwy::bfloat16_t* from, int64_t row_stride, int64_t rows, int64_t count,
+                            float* columns) {
+  if (row_stride % 2 != 0) return Transpose(from, row_stride, rows, count, columns, kTileRows);
   HWY_ALIGN float pairs[kGroup / 2 * kTileRows] = {};
-  Transpose(reinterpret_cast<const float*>(from), row_stride / 2, rows, kGroup / 2, pairs, kTileRows);
+  Transpose(reinterpret_cast<const float*>(from), row_stride / 2, rows, count / 2, pairs, kTileRows);
   const DFloat d;
   const DWord dw;
-  for (int64_t pair = 0; pair < kGroup / 2; ++pair)
+  for (int64_t pair = 0; pair < count / 2; ++pair)
     for (int64_t lane = 0; lane < kTileRows; lane += kLanes) {
       auto both = hn::BitCast(dw, hn::Load(d, pairs + pair * kTileRows + lane));
       float* to = columns + 2 * pair * kTileRows + lane;
@@ -230,11 +231,16 @@ template <typename T>
 float LargestOf(const T* values, int64_t count) {
   const DFloat d;
   VFloat one = hn::Zero(d), two = one;
-  for (int64_t idx = 0; idx < count; idx += 2 * kLanes) {  // count is a multiple of 32
+  int64_t idx = 0;
+  for (; idx + 2 * kLanes <= count; idx += 2 * kLanes) {
     one = hn::Max(one, hn::Abs(LoadFloats(d, values + idx)));
     two = hn::Max(two, hn::Abs(LoadFloats(d, values + idx + kLanes)));
   }
-  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(one, two)));
+  const hn::CappedTag<float, 8> d8;  // what is left is a multiple of 8
+  auto rest = hn::Zero(d8);
+  for (; idx < count; idx += static_cast<int64_t>(hn::Lanes(d8)))
+    rest = hn::Max(rest, hn::Abs(LoadFloats(d8, values + idx)));
+  return HWY_MAX(hn::GetLane(hn::MaxOfLanes(d, hn::Max(one, two))), hn::GetLane(hn::MaxOfLanes(d8, rest)));
 }
 
 // float16 reaches from 2^-14 to 2^16: the power of two that brings numbers of up to `largest` below 2^15.
@@ -260,7 +266,19 @@ void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, 
   HWY_ALIGN float columns[kGroup * kTileRows] = {};
   for (int64_t group = 0; group < to.groups(); ++group) {
     const float* weight = importance ? importance + group * kGroup : nullptr;
-    LoadColumns(rows + group * kGroup, row_stride, valid, columns);
+    const int64_t count = to.inputs_of(group);
+    LoadColumns(rows + group * kGroup, row_stride, valid, count, columns);
+    HWY_ALIGN float whole_weight[kGroup] = {};
+    if (count < kGroup) {
+      // Filled up with what is there, which does not widen its range, and is not counted.
+      for (int64_t col = count; col < kGroup; ++col)
+        std::memcpy(columns + col * kTileRows, columns + col % count * kTileRows, kTileRows * sizeof(float));
+      if (weight)
+        std::copy_n(weight, count, whole_weight);
+      else
+        std::fill_n(whole_weight, count, 1.0f);
+      if (weight || kBits == 4) weight = whole_weight;
+    }
     uint8_t* block = to.block(tile, group);
     uint8_t* scales = block + to.quant_bytes();
     for (int64_t lane = 0; lane < kTileRows; lane += kLanes) {
@@ -319,12 +337,14 @@ HWY_INLINE uint32_t SwapNibbles(uint32_t v) {
 
 // Quants of one tile, rows of words of 4 bytes each, to and from blocks. Floats only carry bits here.
 void PackTile(const void* quants, const QuantisedMatrix& to, int64_t tile) {
-  const int64_t words = to.quant_bytes() / (4 * kTileRows), stride = words * to.groups();
+  const int64_t words = to.quant_bytes() / (4 * kTileRows), stride = to.in * to.bits / 32;
   const int64_t valid = HWY_MIN(kTileRows, to.out - tile * kTileRows);
   const float* rows = static_cast<const float*>(quants) + tile * kTileRows * stride;
   HWY_ALIGN float columns[8 * kTileRows] = {};
   for (int64_t group = 0; group < to.groups(); ++group) {
-    Transpose(rows + group * words, stride, valid, words, columns, kTileRows);
+    const int64_t count = HWY_MIN(words, stride - group * words);
+    if (count < words) std::memset(columns, 0, sizeof columns);
+    Transpose(rows + group * words, stride, valid, count, columns, kTileRows);
     uint8_t* block = to.block(tile, group);
     std::memcpy(block, columns, static_cast<size_t>(to.quant_bytes()));
     if (to.bits == 8) continue;
@@ -336,14 +356,14 @@ void PackTile(const void* quants, const QuantisedMatrix& to, int64_t tile) {
 }
 
 void UnpackTile(const QuantisedMatrix& from, void* quants, int64_t tile) {
-  const int64_t words = from.quant_bytes() / (4 * kTileRows), stride = words * from.groups();
+  const int64_t words = from.quant_bytes() / (4 * kTileRows), stride = from.in * from.bits / 32;
   const int64_t valid = HWY_MIN(kTileRows, from.out - tile * kTileRows);
   uint8_t* rows = static_cast<uint8_t*>(quants) + tile * kTileRows * stride * 4;
   for (int64_t group = 0; group < from.groups(); ++group) {
     uint32_t all[8 * kTileRows];
     std::memcpy(all, from.block(tile, group), static_cast<size_t>(from.quant_bytes()));
     for (int64_t row = 0; row < valid; ++row)
-      for (int64_t word = 0; word < words; ++word) {
+      for (int64_t word = 0; word < HWY_MIN(words, stride - group * words); ++word) {
         uint32_t value = all[word * kTileRows + row];
         if (from.bits == 4) value = SwapBytes(SwapNibbles(value));
         std::memcpy(rows + (row * stride + group * words + word) * 4, &value, 4);
@@ -457,7 +477,7 @@ void dequantise(const QuantisedMatrix& from, float* weights) {
         const float minimum =
             from.has_minimums ? read_half(at + 2 * kTileRows, row) * from.row_scales[idx] : 0.0f;
         float* to = weights + idx * from.in + group * kGroup;
-        for (int64_t col = 0; col < kGroup; ++col) {
+        for (int64_t col = 0; col < from.inputs_of(group); ++col) {
           const uint8_t* quad = block + (from.bits == 8 ? col / 4 : col / 8) * 4 * kTileRows + row * 4;
           int32_t quant =
               from.bits == 8 ? static_cast<int8_t>(quad[col % 4]) : quad[col % 4] >> (col % 8 / 4 * 4) & 15;

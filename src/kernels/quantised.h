@@ -1,4 +1,5 @@
-// Matrices quantised in groups of 32 along the input, in the one layout that every kernel reads.
+// Matrices quantised in groups of 32 along the input, in the one layout that every kernel reads. The last
+// group of a row may be shorter; what fills it up counts for nothing, because products fill x up with zeros.
 //
 // 16 rows (outputs) form a tile. A tile is a run of blocks, one for each 32 inputs, so that a product walks
 // one stream of memory. A block holds
@@ -27,12 +28,16 @@ struct QuantisedMatrix {
   int bits = 8;  // 8 or 4
   bool has_minimums = false;
   int64_t out = 0;
-  int64_t in = 0;  // a multiple of 32
+  int64_t in = 0;  // a multiple of 8
   uint8_t* blocks = nullptr;
   float* row_scales = nullptr;
 
   int64_t tiles() const { return (out + kTileRows - 1) / kTileRows; }
-  int64_t groups() const { return in / kGroup; }
+  int64_t groups() const { return (in + kGroup - 1) / kGroup; }
+  // Inputs of a group that are there.
+  int64_t inputs_of(int64_t group) const {
+    return in - group * kGroup < kGroup ? in - group * kGroup : kGroup;
+  }
   int64_t padded_out() const { return tiles() * kTileRows; }
   int64_t quant_bytes() const { return kGroup * kTileRows * bits / 8; }
   int64_t block_bytes() const { return quant_bytes() + kTileRows * 2 * (has_minimums ? 2 : 1); }
@@ -51,8 +56,8 @@ void quantise(const void* weights, Float type, int64_t row_stride, const Quantis
               const float* importance = nullptr);
 
 // A file's own groups: int8 [out, in] or two 4-bit values a byte, first in the low half, [out, in / 2];
-// scales and minimums [out, groups_per_row], where a row's groups are a multiple of 32 long. minimums may be
-// null.
+// scales and minimums [out, groups_per_row], where a row's groups are a multiple of 32 long, or as many as
+// to.groups(). minimums may be null.
 void pack_groups(const void* quants, const float* scales, const float* minimums, int64_t groups_per_row,
                  const QuantisedMatrix& to);
 // The inverse, in groups of 32. `minimums` may be null when the matrix has none.

@@ -28,10 +28,12 @@ struct Owner {
   QuantisedMatrix view;
 };
 
-// The squared error of 32 values, each counted by its importance, on `steps` equal steps from low to high.
-double error_of_steps(const float* group, double low, double high, int steps, const float* importance) {
+// The squared error of `count` values, each counted by its importance, on `steps` equal steps from low to
+// high.
+double error_of_steps(const float* group, int64_t count, double low, double high, int steps,
+                      const float* importance) {
   double step = (high - low) / steps, error = 0;
-  for (int64_t idx = 0; idx < kGroup; ++idx) {
+  for (int64_t idx = 0; idx < count; ++idx) {
     double nearest = step > 0 ? std::nearbyint((group[idx] - low) / step) * step + low : low;
     error += (importance ? importance[idx] : 1.0) * (nearest - group[idx]) * (nearest - group[idx]);
   }
@@ -43,21 +45,24 @@ double error_of_steps(const float* group, double low, double high, int steps, co
 // step by which the range may be cut.
 void expect_close(const Floats& weights, const Owner& owner) {
   std::vector<float> got = owner.weights();
-  for (int64_t start = 0; start < owner.view.out * owner.view.in; start += kGroup) {
+  int64_t count = 0;
+  for (int64_t start = 0; start < owner.view.out * owner.view.in; start += count) {
     const float* group = weights.data() + start;
-    auto [low, high] = std::minmax_element(group, group + kGroup);
+    count = std::min(kGroup, owner.view.in - start % owner.view.in);
+    auto [low, high] = std::minmax_element(group, group + count);
     double largest = std::max(std::fabs(*low), std::fabs(*high));
     bool is_int8 = owner.view.bits == 8;
     double bound = is_int8 ? 0.5 * largest / 127 : 1.5 * (*high - *low) / 15.0;
     double error = 0;
-    for (int64_t idx = 0; idx < kGroup; ++idx) {
+    for (int64_t idx = 0; idx < count; ++idx) {
       double difference = got[static_cast<size_t>(start + idx)] - group[idx];
       ASSERT_LE(std::fabs(difference), bound + largest * 1e-3)
           << owner.view.bits << " bits, element " << start + idx;
       error += difference * difference;
     }
     if (is_int8) continue;
-    double plain = error_of_steps(group, *low, *high, 15, nullptr), of_halves = std::pow(largest * 5e-4, 2);
+    double plain = error_of_steps(group, count, *low, *high, 15, nullptr),
+           of_halves = std::pow(largest * 5e-4, 2);
     ASSERT_LE(error, plain * 1.01 + kGroup * of_halves) << "group at " << start;
   }
 }
@@ -66,7 +71,7 @@ TEST(Quantise, StaysClose) {
   on_every_target([] {
     for (int bits : {8, 4})
       for (int64_t out : {1, 15, 16, 17, 40})
-        for (int64_t in : {32, 96, 1024}) {
+        for (int64_t in : {32, 96, 1024, 8, 72, 1016}) {
           Floats weights = Floats::random(out * in, 1, 1);
           Owner owner(bits, bits == 4, out, in);
           quantise(weights.data(), Float::f32, in, owner.view);
@@ -88,7 +93,7 @@ TEST(Quantise, KeepsRowsOfVeryDifferentSize) {
 
 TEST(Quantise, HalfPrecisionGivesTheSameAsItsFloats) {
   on_every_target([] {
-    constexpr int64_t kOut = 19, kIn = 64, kStride = 70;
+    constexpr int64_t kOut = 19, kIn = 88, kStride = 90;
     Floats weights = Floats::random(kOut * kStride, 3);
     for (Float type : {Float::bf16, Float::f16}) {
       std::vector<uint16_t> halves(kOut * kStride);
@@ -118,7 +123,7 @@ TEST(Quantise, FourBitsBeatThePlainRange) {
     double error = 0, plain = 0;
     for (int64_t start = 0; start < kOut * kIn; start += kGroup) {
       auto [low, high] = std::minmax_element(weights.data() + start, weights.data() + start + kGroup);
-      plain += error_of_steps(weights.data() + start, *low, *high, 15, nullptr);
+      plain += error_of_steps(weights.data() + start, kGroup, *low, *high, 15, nullptr);
       for (int64_t idx = start; idx < start + kGroup; ++idx)
         error += std::pow(got[static_cast<size_t>(idx)] - weights[idx], 2);
     }
@@ -140,7 +145,7 @@ TEST(Quantise, FourBitsThatWereRoundedBeforeStay) {
 // A few inputs are far more active than the others, as in language models: their errors shrink, and so does
 // the sum that counts.
 TEST(Quantise, MindsWhatIsImportant) {
-  constexpr int64_t kOut = 64, kIn = 512;
+  constexpr int64_t kOut = 64, kIn = 520;
   Floats weights = Floats::random(kOut * kIn, 8);
   std::vector<float> importance(kIn);
   std::mt19937 generator(9);
@@ -180,6 +185,24 @@ TEST(Quantise, ZerosStayZero) {
     quantise(weights.data(), Float::f32, 32, owner.view);
     for (float value : owner.weights()) EXPECT_EQ(value, 0.0f);
   }
+}
+
+// 40 inputs: a group of 32 and one of 8.
+TEST(PackGroups, TakesALastGroupThatIsShort) {
+  std::mt19937 generator(5);
+  for (int bits : {8, 4})
+    for (int64_t out : {1, 16, 21}) {
+      constexpr int64_t kIn = 40, kGroups = 2;
+      std::vector<uint8_t> quants(static_cast<size_t>(out * kIn * bits / 8)), quants_again(quants.size());
+      for (uint8_t& byte : quants) byte = static_cast<uint8_t>(generator());
+      std::vector<float> scales(static_cast<size_t>(out * kGroups)), scales_again(scales.size());
+      for (float& scale : scales) scale = half_to_float(static_cast<uint16_t>(0x2000 + generator() % 4096));
+      Owner owner(bits, false, out, kIn);
+      pack_groups(quants.data(), scales.data(), nullptr, kGroups, owner.view);
+      unpack_groups(owner.view, quants_again.data(), scales_again.data(), nullptr);
+      EXPECT_EQ(quants, quants_again);
+      EXPECT_EQ(scales, scales_again);
+    }
 }
 
 TEST(PackGroups, IsUndoneByUnpackGroups) {

@@ -5,7 +5,7 @@
 
 #include "nn/input_statistics.h"
 #include "nn/quantised_matrices.h"
-#include "weights/group_layout.h"
+#include "tensor/group_layout.h"
 
 namespace vlm::nn {
 

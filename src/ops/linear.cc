@@ -5,6 +5,7 @@
 #include "kernels/cpu.h"
 #include "kernels/product.h"
 #include "ops/choose.h"
+#include "tensor/group_layout.h"
 #include "tensor/tally.h"
 
 namespace vlm::ops {
@@ -16,7 +17,7 @@ struct PackedMatrix {
 
 namespace {
 
-using kernels::kGroup;
+static_assert(kernels::kGroup == kGroupSize);
 
 std::atomic<bool>& kernels_switch() {
   static std::atomic<bool> enabled = kernels::level_from_environment() != kernels::Level::off;
@@ -65,17 +66,6 @@ kernels::Float float_type(at::ScalarType type) {
   }
 }
 
-// Groups of any length, in float32: value = quant * scale + minimum.
-Tensor dequantise_groups(const Tensor& quants, const Tensor& scales, const Tensor& minimums) {
-  Tensor values = quants;
-  if (quants.scalar_type() == at::kByte)
-    values = at::stack({quants.bitwise_and(15), quants.__rshift__(4)}, 2);
-  int64_t out = scales.size(0), groups = scales.size(1);
-  values = values.to(at::kFloat).reshape({out, groups, -1}) * scales.to(at::kFloat).unsqueeze(2);
-  if (minimums.defined()) values = values + minimums.to(at::kFloat).unsqueeze(2);
-  return values.view({out, -1});
-}
-
 tally::Work work_of(const Matrix& weight, int64_t rows) {
   tally::Work work{.bytes = static_cast<double>(matrix_bytes(weight))};
   double operations = 2.0 * static_cast<double>(rows) * static_cast<double>(weight.out * weight.in);
@@ -92,7 +82,7 @@ Tensor with_contiguous_rows(const Tensor& tensor) {
 
 void check_quantisable(int64_t in, int bits) {
   VLM_CHECK(bits == 8 || bits == 4, "{} bits", bits);
-  VLM_CHECK(in % kGroup == 0, "{} inputs in groups of {}", in, kGroup);
+  VLM_CHECK(in % 8 == 0, "{} inputs in groups of {}", in, kGroupSize);
 }
 
 void quantise_rows(const Tensor& weight_OI, const Tensor& importance_I,
@@ -168,11 +158,11 @@ Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& min
   bool is_int4 = quants.scalar_type() == at::kByte;
   int64_t out = quants.size(0), in = is_int4 ? quants.size(1) * 2 : quants.size(1);
   VLM_SHAPE(scales, out, kAny);
-  VLM_CHECK(scales.size(1) > 0 && in % scales.size(1) == 0, "{} inputs in {} groups", in, scales.size(1));
-  if (in % kGroup != 0) return dense_matrix(dequantise_groups(quants, scales, minimums));
+  int64_t length = group_length(in, scales.size(1));
+  VLM_CHECK(length > 0, "{} inputs in {} groups", in, scales.size(1));
+  if (in % 8 != 0) return dense_matrix(dequantise_groups(quants, scales, minimums));
   // Groups of 16 (K-quants of 2, 3 and 6 bits) are rounded again, to 8 bits in groups of 32.
-  if (in / scales.size(1) % kGroup != 0)
-    return quantise_matrix(dequantise_groups(quants, scales, minimums), 8);
+  if (length % kGroupSize != 0) return quantise_matrix(dequantise_groups(quants, scales, minimums), 8);
   auto packed = empty_packed(is_int4 ? 4 : 8, minimums.defined(), out, in);
   Tensor values = quants.contiguous(), scale = scales.to(at::kFloat).contiguous();
   Tensor minimum = minimums.defined() ? minimums.to(at::kFloat).contiguous() : minimums;

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "system/checkpoint.h"
-#include "weights/group_layout.h"
+#include "tensor/group_layout.h"
 #include "weights/shapes_source.h"
 
 namespace vlm {
@@ -13,8 +13,7 @@ namespace {
 
 // 16 rows of 32 inputs: quants, a float16 scale a row, and for 4 bits a float16 minimum
 // (kernels/quantised.h).
-constexpr int64_t kInt8Block_bytes = 16 * 32 + 32, kInt4Block_bytes = 16 * 32 / 2 + 64,
-                  kBlockValues = 16 * 32;
+constexpr int64_t kBlockRows = 16, kInt8Block_bytes = 16 * 32 + 32, kInt4Block_bytes = 16 * 32 / 2 + 64;
 
 bool is_table(const std::string& name) {
   for (const char* word : {"embed_tokens.", "word_embed", "wte.", "position", "tok_embeddings",
@@ -52,7 +51,8 @@ int64_t loaded_bytes(const std::string& name, const Shape& shape, Precision prec
   bool is_quantisable = can_quantise(shape[0], shape[1]) && !is_table(name);
   if (precision == Precision::bf16 || is_table(name)) return 2 * count;
   if (!is_quantisable) return 4 * count;
-  return count / kBlockValues * (precision == Precision::int8 ? kInt8Block_bytes : kInt4Block_bytes);
+  int64_t blocks = (shape[0] + kBlockRows - 1) / kBlockRows * groups_of_row(shape[1]);
+  return blocks * (precision == Precision::int8 ? kInt8Block_bytes : kInt4Block_bytes);
 }
 
 std::vector<PublishedSize> read_published_sizes(const std::filesystem::path& manifests) {

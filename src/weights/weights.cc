@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/log.h"
+#include "tensor/group_layout.h"
 
 namespace vlm {
 
@@ -38,18 +39,7 @@ const char* precision_name(Precision precision) {
 }
 
 Tensor dequantise(const GroupQuantised& matrix) {
-  Tensor quants = matrix.quants;
-  int64_t out = quants.size(0);
-  if (matrix.bits() == 4) {
-    Tensor low = quants.bitwise_and(15);
-    Tensor high = quants.__rshift__(4);
-    quants = at::stack({low, high}, 2).reshape({out, quants.size(1) * 2});
-  }
-  int64_t in = quants.size(1);
-  int64_t groups = matrix.scales.size(1);
-  Tensor values = quants.to(at::kFloat).view({out, groups, in / groups}) * matrix.scales.unsqueeze(2);
-  if (matrix.minimums.defined()) values = values + matrix.minimums.unsqueeze(2);
-  values = values.view({out, in});
+  Tensor values = dequantise_groups(matrix.quants, matrix.scales, matrix.minimums);
   return matrix.input_order.defined() ? at::empty_like(values).index_copy_(1, matrix.input_order, values)
                                       : values;
 }
@@ -267,7 +257,7 @@ std::optional<GroupQuantised> Weights::take_quantised(std::string_view name, con
   Shape wanted{shape[0], is_int4 ? shape[1] / 2 : shape[1]};
   store_->use(file_name), store_->use(scale_name);
   bool fits = (is_int4 || info.dtype == at::kChar) && info.shape == wanted && scale_shape.size() == 2 &&
-              scale_shape[0] == shape[0] && scale_shape[1] > 0 && shape[1] % scale_shape[1] == 0;
+              scale_shape[0] == shape[0] && group_length(shape[1], scale_shape[1]) > 0;
   if (fits && source.has(minimum_name)) {
     store_->used.insert(minimum_name);
     fits = source.info(minimum_name).shape == scale_shape;
