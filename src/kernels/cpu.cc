@@ -34,7 +34,10 @@ void use_only_target(int64_t /*target*/) {}
 
 std::vector<int64_t> usable_targets() {
   level_from_environment();
-  return hwy::SupportedAndGeneratedTargets();
+  std::vector<int64_t> targets = hwy::SupportedAndGeneratedTargets();
+  // Highway 1.0.3's question for the targets also chooses the best one, disabled or not.
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  return targets;
 }
 
 void use_only_target(int64_t target) {

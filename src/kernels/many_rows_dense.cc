@@ -24,7 +24,7 @@ constexpr int kHeight = kLanes == 16 ? 12 : 6;  // 12 sums, 2 vectors of W and 1
 
 template <typename T>
 struct Kernel {
-  static constexpr int64_t kTileHeight = kHeight;
+  static constexpr int64_t kTileHeight = kHeight, kPanels = 1;
 
   const DenseMatrix& weight;
   const float* x;  // [row tiles, in, kHeight]
@@ -43,10 +43,10 @@ struct Kernel {
               count, to, kTileRows);
   }
 
-  HWY_NOINLINE void multiply(const uint8_t* panel, int64_t row_tile, int64_t first, int64_t count,
+  HWY_NOINLINE void multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                              const Target& target) const {
     const DFloat d;
-    const float* w = reinterpret_cast<const float*>(panel);
+    const float* w = reinterpret_cast<const float*>(panels.first);
     const float* values = x + (row_tile * weight.in + first) * kHeight;
     VFloat sums[kHeight][kVectors];
 #pragma GCC unroll 16

@@ -26,23 +26,31 @@ using DInt = hn::RebindToSigned<DFloat>;
 using VInt = hn::Vec<DInt>;
 using VFloat = hn::Vec<DFloat>;
 constexpr int kLanes = HWY_MIN(HWY_LANES(float), 16);
-constexpr int kVectors = static_cast<int>(kTileRows) / kLanes;
+// A micro-tile has at least two vectors of columns, so that loading x once serves two products.
+constexpr int kPanelVectors = static_cast<int>(kTileRows) / kLanes;
+constexpr int kPanelsAtOnce = kLanes == 16 ? 2 : 1;
+constexpr int kVectors = kPanelVectors * kPanelsAtOnce;
 // AVX2: 6 x 2 sums, 2 vectors of W, 1 of x and 1 product fill the 16 registers. AVX-512: 12 sums in 32-bit
 // integers and 12 in float, of 32 registers.
-constexpr int kHeight = kLanes == 16 ? 12 : 6;
+constexpr int kHeight = 6;
 
 // How a group multiplies: x and W lie as 32-bit pieces of four inputs, or as kParts pieces of two. AddPiece
 // adds the products of one piece of x with the pieces of 16 columns.
 #if HWY_TARGET == HWY_AVX3_DL
 
 // Unsigned by signed: 8-bit weights are moved up by 128, and sums start at -128 times the sum of x.
-// In assembler because GCC 12 copies every sum before and after its intrinsic, and takes a register for x.
+// In assembler because GCC 12 copies every sum before and after its intrinsic.
 template <int kBits>
 struct Arithmetic {
   static constexpr int kParts = 1;
   static constexpr bool kStartsAtSum = kBits == 8;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
-    asm("vpdpbusd %[x]%{1to16%}, %[w], %[sum]" : [sum] "+v"(sums[0].raw) : [w] "v"(w[0].raw), [x] "m"(*x));
+    __m512i four;
+    asm("vpbroadcastd %[x], %[four]\n\t"
+        "vpdpbusd %[four], %[w0], %[sum0]\n\t"
+        "vpdpbusd %[four], %[w1], %[sum1]"
+        : [sum0] "+v"(sums[0].raw), [sum1] "+v"(sums[1].raw), [four] "=&v"(four)
+        : [w0] "v"(w[0].raw), [w1] "v"(w[1].raw), [x] "m"(*x));
   }
 };
 
@@ -74,11 +82,13 @@ struct Arithmetic {
       VLM_ADD_PIECE("vpmaddubsw", "vpaddw");
     }
 #else
-    __m512i piece = _mm512_set1_epi32(*x);
-    if constexpr (kBits == 8)
-      sums[0].raw = _mm512_add_epi32(sums[0].raw, _mm512_madd_epi16(w[0].raw, piece));
-    else
-      sums[0].raw = _mm512_add_epi16(sums[0].raw, _mm512_maddubs_epi16(w[0].raw, piece));
+    const __m512i piece = _mm512_set1_epi32(*x);
+#pragma GCC unroll 2
+    for (int vector = 0; vector < kVectors; ++vector)
+      if constexpr (kBits == 8)
+        sums[vector].raw = _mm512_add_epi32(sums[vector].raw, _mm512_madd_epi16(w[vector].raw, piece));
+      else
+        sums[vector].raw = _mm512_add_epi16(sums[vector].raw, _mm512_maddubs_epi16(w[vector].raw, piece));
 #endif
   }
 };
@@ -136,7 +146,7 @@ HWY_INLINE hn::Vec<D> LowBytes(D, hn::Vec<D> v) {
 template <int kBits>
 struct Kernel {
   using Arith = Arithmetic<kBits>;
-  static constexpr int64_t kTileHeight = kHeight;
+  static constexpr int64_t kTileHeight = kHeight, kPanels = kPanelsAtOnce;
   static constexpr int kParts = Arith::kParts;
   static constexpr int kRowPieces = 8 * kParts;                    // 32-bit pieces of a group of a row
   static constexpr int64_t kGroupPieces = kRowPieces * kTileRows;  // of a group in a panel
@@ -150,7 +160,7 @@ struct Kernel {
   int64_t input_count() const { return weight.in; }
   int64_t step_count() const { return weight.groups(); }
   // 16 KB of quants: half of the first-level cache.
-  int64_t step_block() const { return 16384 / (kGroupPieces * 4); }
+  int64_t step_block() const { return 16384 / (kGroupPieces * 4 * kPanels); }
   int64_t scale_count() const { return kTileRows * (weight.has_minimums ? 2 : 1); }
   int64_t panel_bytes(int64_t groups) const { return groups * (kGroupPieces + scale_count()) * 4; }
 
@@ -171,7 +181,7 @@ struct Kernel {
   static HWY_INLINE void ExpandHalves(const uint8_t* from, float* to) {
     const DFloat d;
     const hn::Rebind<hwy::float16_t, DFloat> d_half;
-    for (int vector = 0; vector < kVectors; ++vector)
+    for (int vector = 0; vector < kPanelVectors; ++vector)
       hn::StoreU(hn::PromoteTo(
                      d, hn::LoadU(d_half, reinterpret_cast<const hwy::float16_t*>(from) + vector * kLanes)),
                  d, to + vector * kLanes);
@@ -203,21 +213,25 @@ struct Kernel {
     }
   }
 
-  void multiply(const uint8_t* panel, int64_t row_tile, int64_t first, int64_t count,
+  void multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                 const Target& target) const {
     if (weight.has_minimums)
-      Multiply<true>(panel, row_tile, first, count, target);
+      Multiply<true>(panels, row_tile, first, count, target);
     else
-      Multiply<false>(panel, row_tile, first, count, target);
+      Multiply<false>(panels, row_tile, first, count, target);
   }
 
   template <bool kMinimums>
-  HWY_NOINLINE void Multiply(const uint8_t* panel, int64_t row_tile, int64_t first, int64_t count,
+  HWY_NOINLINE void Multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                              const Target& target) const {
     const DFloat d;
     const DInt d_int;
     const int64_t start = (row_tile * weight.groups() + first) * kHeight;
-    const int32_t* pieces = reinterpret_cast<const int32_t*>(panel);
+    const int32_t* pieces = reinterpret_cast<const int32_t*>(panels.first);
+    // From a micro-tile's first vector of a piece, a scale or a minimum to the others.
+    auto at = [next = panels.stride / 4](int vector) {
+      return vector / kPanelVectors * next + vector % kPanelVectors * kLanes;
+    };
     const float* w_scales = reinterpret_cast<const float*>(pieces + count * kGroupPieces);
     const float* w_minimums = w_scales + count * kTileRows;
     const int32_t* x_pieces = x + start * kRowPieces;
@@ -226,16 +240,17 @@ struct Kernel {
     const float* x_offsets = offsets + start;
 
     // AVX2 has no registers left for these; the compiler is told so, or it would spill the sums instead.
-    HWY_ALIGN float total_memory[kHeight * kTileRows];
+    constexpr int64_t kWidth = kPanels * kTileRows;
+    HWY_ALIGN float total_memory[kHeight * kWidth];
     float* totals = total_memory;
-    if (kVectors > 1) asm("" : "+r"(totals) : : "memory");
+    if (kLanes < 16) asm("" : "+r"(totals) : : "memory");
 #pragma GCC unroll 16
     for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector)
         hn::Store(
             target.is_first ? hn::Zero(d) : hn::LoadU(d, target.y + row * target.stride + vector * kLanes), d,
-            totals + row * kTileRows + vector * kLanes);
+            totals + row * kWidth + vector * kLanes);
 
     for (int64_t group = 0; group < count; ++group) {
       VInt group_sums[kHeight][kVectors];
@@ -250,8 +265,7 @@ struct Kernel {
         for (int part = 0; part < kParts; ++part) {
           VInt w[kVectors];
 #pragma GCC unroll 16
-          for (int vector = 0; vector < kVectors; ++vector)
-            w[vector] = hn::Load(d_int, pieces + vector * kLanes);
+          for (int vector = 0; vector < kVectors; ++vector) w[vector] = hn::Load(d_int, pieces + at(vector));
 #pragma GCC unroll 16
           for (int row = 0; row < kHeight; ++row)
             Arith::AddPiece(group_sums[row], w, x_pieces + row * kRowPieces + part * 8 + quad);
@@ -260,13 +274,13 @@ struct Kernel {
       x_pieces += kHeight * kRowPieces;
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector) {
-        VFloat scale = hn::Load(d, w_scales + vector * kLanes);
+        VFloat scale = hn::Load(d, w_scales + at(vector));
         VFloat minimum = hn::Zero(d);
-        if (kMinimums) minimum = hn::Load(d, w_minimums + vector * kLanes);
+        if (kMinimums) minimum = hn::Load(d, w_minimums + at(vector));
 #pragma GCC unroll 16
         for (int row = 0; row < kHeight; ++row) {
           VFloat value = hn::Mul(hn::ConvertTo(d, Finish<kBits>(group_sums[row][vector])), scale);
-          float* total = totals + row * kTileRows + vector * kLanes;
+          float* total = totals + row * kWidth + vector * kLanes;
           VFloat sum = hn::MulAdd(value, hn::Set(d, x_scales[row]), hn::Load(d, total));
           if (kMinimums) sum = hn::MulAdd(minimum, hn::Set(d, x_offsets[row]), sum);
           hn::Store(sum, d, total);
@@ -288,7 +302,7 @@ struct Kernel {
       }
 #pragma GCC unroll 16
       for (int row = 0; row < kHeight; ++row)
-        hn::StoreU(hn::MulAdd(hn::Load(d, totals + row * kTileRows + vector * kLanes), scale, bias), d,
+        hn::StoreU(hn::MulAdd(hn::Load(d, totals + row * kWidth + vector * kLanes), scale, bias), d,
                    target.y + row * target.stride + vector * kLanes);
     }
   }

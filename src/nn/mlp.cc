@@ -1,12 +1,13 @@
 #include "nn/mlp.h"
 
+#include "tensor/result.h"
+
 namespace vlm::nn {
 
 namespace {
 
-// What lies between the two products of many rows: as much as a last-level cache holds, and less than what
-// the C library takes from the system anew each time. Long inputs run in pieces of rows, which know nothing
-// of each other.
+// What lies between the two products of many rows: as much as a last-level cache holds. Long inputs run in
+// pieces of rows, which know nothing of each other.
 constexpr int64_t kMostInnerFloats = int64_t{6} << 20;
 
 }  // namespace
@@ -24,8 +25,7 @@ Tensor Mlp::operator()(const Tensor& x) const {
   int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
   int64_t pieces = (rows * inner_ + kMostInnerFloats - 1) / kMostInnerFloats;
   if (pieces <= 1 || at::GradMode::is_enabled()) return run(x);
-  Tensor flat = x.reshape({rows, width}), y = at::empty(x.sizes(), at::kFloat),
-         flat_y = y.view({rows, width});
+  Tensor flat = x.reshape({rows, width}), y = empty_result(x.sizes()), flat_y = y.view({rows, width});
   for (int64_t piece = 0; piece < pieces; ++piece) {
     int64_t begin = rows * piece / pieces, count = rows * (piece + 1) / pieces - begin;
     flat_y.narrow(0, begin, count).copy_(run(flat.narrow(0, begin, count)));

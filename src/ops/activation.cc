@@ -2,6 +2,7 @@
 
 #include "kernels/elementwise.h"
 #include "ops/choose.h"
+#include "tensor/result.h"
 #include "tensor/tally.h"
 
 namespace vlm {
@@ -79,7 +80,7 @@ int64_t row_stride(const Tensor& x) {
 }
 
 Tensor apply(const Tensor& x, const Tensor& factor, Act act) {
-  Tensor y = at::empty(x.sizes(), x.options());
+  Tensor y = empty_result(x.sizes());
   int64_t width = x.size(-1);
   kernels::apply(function_of(act), x.data_ptr<float>(), row_stride(x),
                  factor.defined() ? factor.data_ptr<float>() : nullptr,

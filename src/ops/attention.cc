@@ -5,6 +5,7 @@
 #include "kernels/attention.h"
 #include "kernels/product.h"
 #include "ops/choose.h"
+#include "tensor/result.h"
 #include "tensor/tally.h"
 
 namespace vlm::ops {
@@ -130,7 +131,7 @@ bool counts_one_by_one(int64_t batch, int64_t num_queries, int64_t num_keys, con
 Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs& args) {
   int64_t batch = q.size(0), num_queries = q.size(1), num_heads = q.size(2), num_keys = kv.k_BSGE.size(1);
   kernels::Attention call{};
-  Tensor y = at::empty({batch, num_queries, num_heads, value_width(kv)}, q.options());
+  Tensor y = empty_result({batch, num_queries, num_heads, value_width(kv)});
   call.q = q.data_ptr<float>();
   copy_strides(q, call.q_strides);
   call.kv_type = kv_type(kv.k_BSGE.scalar_type());

@@ -6,6 +6,7 @@
 #include "kernels/product.h"
 #include "ops/choose.h"
 #include "tensor/group_layout.h"
+#include "tensor/result.h"
 #include "tensor/tally.h"
 
 namespace vlm::ops {
@@ -212,7 +213,7 @@ Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
   Tensor flat = with_contiguous_rows(x.reshape({rows, weight.in}));
   Shape shape = x.sizes().vec();
   shape.back() = weight.out;
-  Tensor y = at::empty(shape, at::kFloat), offset = bias.defined() ? bias.contiguous() : bias;
+  Tensor y = empty_result(shape), offset = bias.defined() ? bias.contiguous() : bias;
   kernels::Product product{flat.data_ptr<float>(),
                            flat.stride(0),
                            y.data_ptr<float>(),

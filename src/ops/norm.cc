@@ -2,6 +2,7 @@
 
 #include "kernels/norm.h"
 #include "ops/choose.h"
+#include "tensor/result.h"
 #include "tensor/tally.h"
 
 namespace vlm::ops {
@@ -32,7 +33,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
   if (!use_kernel({x, weight, bias}) || !x.is_contiguous() || !is_row_of(weight, width) ||
       !is_row_of(bias, width) || width == 0)
     return layer_norm_plain(x, weight, bias, eps);
-  Tensor y = at::empty(x.sizes(), x.options());
+  Tensor y = empty_result(x.sizes());
   kernels::layer_norm(x.data_ptr<float>(), width, data_or_null(weight), data_or_null(bias),
                       static_cast<float>(eps), y.data_ptr<float>(), x.numel() / width, width);
   return y;
@@ -45,7 +46,7 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   bool has_even_rows = x.is_contiguous() || (x.dim() == 2 && x.stride(1) == 1);
   if (!use_kernel({x, weight}) || !has_even_rows || !is_row_of(weight, width) || width == 0)
     return rms_norm_plain(x, weight, eps);
-  Tensor y = at::empty(x.sizes(), x.options());
+  Tensor y = empty_result(x.sizes());
   kernels::rms_norm(x.data_ptr<float>(), x.is_contiguous() ? width : x.stride(0), data_or_null(weight),
                     static_cast<float>(eps), y.data_ptr<float>(), x.numel() / width, width);
   return y;

@@ -2,6 +2,7 @@
 
 #include "kernels/rope.h"
 #include "ops/choose.h"
+#include "tensor/result.h"
 #include "tensor/tally.h"
 
 namespace vlm::ops {
@@ -29,7 +30,7 @@ Tensor rope(const Tensor& x_TAE, const Tensor& cos_TR, const Tensor& sin_TR) {
   VLM_CHECK(cos_TR.size(1) * 2 <= x_TAE.size(2), "{} angles for heads of {}", cos_TR.size(1), x_TAE.size(2));
   if (!use_kernel({x_TAE, cos_TR, sin_TR}) || x_TAE.stride(2) != 1) return rope_plain(x_TAE, cos_TR, sin_TR);
   Tensor cos = cos_TR.contiguous(), sin = sin_TR.contiguous();
-  Tensor y = at::empty(x_TAE.sizes(), x_TAE.options());
+  Tensor y = empty_result(x_TAE.sizes());
   kernels::rope({x_TAE.data_ptr<float>(), x_TAE.stride(0), x_TAE.stride(1), cos.data_ptr<float>(),
                  sin.data_ptr<float>(), y.data_ptr<float>(), x_TAE.size(0), x_TAE.size(1), x_TAE.size(2),
                  cos.size(1)});
