@@ -9,7 +9,6 @@
 #define HWY_TARGET_INCLUDE "kernels/attention_few.cc"
 #include "hwy/foreach_target.h"
 //
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/attention-inl.h"
 
@@ -24,6 +23,9 @@ constexpr int kMostRows = HWY_MIN(8, kLanes);
 constexpr int64_t kBlockKeys = 32;
 constexpr int64_t kPartKeys = 512;  // of a task, where threads share the keys
 constexpr int64_t kLine = 64;       // bytes
+// Rows are fetched this many keys before the block that needs them begins. A row of one head is multiplied in
+// a few nanoseconds; memory takes a hundred to answer.
+constexpr int64_t kKeysAhead = 32;
 
 int RowsOfSet(int64_t rows) {
   int size = 1;
@@ -49,11 +51,12 @@ struct Set {
   float* corrections;    // [rows]
 };
 
+// Into the second-level cache: the first waits for too few lines at once to keep memory busy.
 template <typename T>
 HWY_INLINE void PrefetchRow(const KvRow<T>& row, int64_t width) {
   const char* at = reinterpret_cast<const char*>(row.values);
   for (int64_t byte = 0; byte < width * static_cast<int64_t>(sizeof(T)); byte += kLine)
-    hwy::Prefetch(at + byte);
+    __builtin_prefetch(at + byte, 0, 2);
 }
 
 // to[i] = sum of the lanes of sums[i].
@@ -89,10 +92,10 @@ HWY_INLINE void StoreSums(const VFloat (&sums)[kCount], float* to) {
 }
 
 // scores[key, row] = q[row] . k[first_key + key] for `count` keys, in steps of kKeys; what lies behind
-// `count` in the last step is unspecified.
+// `count` in the last step is unspecified. Fetches `values` in advance, up to key `end`.
 template <int kRows, typename T>
 void ScoreKeys(const Set& set, const KvGroupRows<T>& k, const Cover& cover, int64_t first_key, int64_t count,
-               const KvGroupRows<T>* values, int64_t value_width) {
+               const KvGroupRows<T>* values, int64_t value_width, int64_t end) {
   const DFloat d;
   constexpr int kKeys = HWY_MAX(1, kLanes / kRows);
   for (int64_t key = 0; key < count; key += kKeys) {
@@ -101,7 +104,8 @@ void ScoreKeys(const Set& set, const KvGroupRows<T>& k, const Cover& cover, int6
 #pragma GCC unroll 16
     for (int idx = 0; idx < kKeys; ++idx) {
       rows[idx] = k[first_key + HWY_MIN(key + idx, count - 1)];
-      if (values) PrefetchRow((*values)[first_key + HWY_MIN(key + idx, count - 1)], value_width);
+      const int64_t ahead = first_key + key + idx + kKeysAhead;
+      if (values && ahead < end) PrefetchRow((*values)[ahead], value_width);
     }
 #pragma GCC unroll 16
     for (int idx = 0; idx < kKeys * kRows; ++idx) sums[idx] = hn::Zero(d);
@@ -182,11 +186,12 @@ void Softmax(const Set& set, int64_t count) {
   }
 }
 
-// sums = sums * correction + weights . v for kVectors vectors of features.
+// sums = sums * correction + weights . v for kVectors vectors of features. Fetches the keys of the blocks
+// that follow, up to key `end`.
 template <int kRows, int kVectors, typename T>
 void AddColumns(const Set& set, const KvGroupRows<T>& v, const Cover& cover, int64_t vector,
                 int64_t first_key, int64_t count, const KvGroupRows<T>* next, int64_t next_width,
-                int64_t last_key) {
+                int64_t end) {
   const DFloat d;
   VFloat added[kRows][kVectors];
 #pragma GCC unroll 16
@@ -195,8 +200,8 @@ void AddColumns(const Set& set, const KvGroupRows<T>& v, const Cover& cover, int
     for (int idx = 0; idx < kVectors; ++idx) added[row][idx] = hn::Zero(d);
   for (int64_t key = 0; key < count; ++key) {
     const KvRow<T> row_of_key = v[first_key + key];
-    if (next && first_key + kBlockKeys + key < last_key)
-      PrefetchRow((*next)[first_key + kBlockKeys + key], next_width);
+    const int64_t ahead = first_key + kBlockKeys + key + kKeysAhead;
+    if (next && ahead < end) PrefetchRow((*next)[ahead], next_width);
     VFloat loaded[kVectors];
 #pragma GCC unroll 16
     for (int idx = 0; idx < kVectors; ++idx) loaded[idx] = row_of_key.Load(d, cover.at(vector + idx));
@@ -221,13 +226,13 @@ void AddColumns(const Set& set, const KvGroupRows<T>& v, const Cover& cover, int
 
 template <int kRows, typename T>
 void AddValues(const Set& set, const KvGroupRows<T>& v, const Cover& cover, int64_t first_key, int64_t count,
-               const KvGroupRows<T>* next, int64_t next_width, int64_t last_key) {
+               const KvGroupRows<T>* next, int64_t next_width, int64_t end) {
   // 16 sums in registers of AVX-512, 8 of AVX2, but never more vectors than a narrow head has.
   constexpr int kMost = HWY_MIN(8, HWY_MAX(1, (kLanes == 16 ? 16 : 8) / kRows));
   int64_t vector = 0;
   auto add = [&]<int kVectors>() {
     for (; vector + kVectors <= cover.vectors; vector += kVectors) {
-      AddColumns<kRows, kVectors>(set, v, cover, vector, first_key, count, next, next_width, last_key);
+      AddColumns<kRows, kVectors>(set, v, cover, vector, first_key, count, next, next_width, end);
       next = nullptr;  // once is enough
     }
   };
@@ -269,14 +274,14 @@ void AttendKeys(const Attention& args, int64_t batch, int64_t group, const Set* 
     if (key + count <= some.first && key >= some.prefix) continue;
     for (int64_t idx = 0; idx < num_sets; ++idx) {
       const Set& set = sets[idx];
-      ScoreKeys<kRows>(set, k, keys, key, count, idx == 0 ? &v : nullptr, values.width);
+      ScoreKeys<kRows>(set, k, keys, key, count, idx == 0 ? &v : nullptr, values.width, args.keys);
       if (is_adjusted) AdjustScores(args, batch, group, set, kRows, key, count);
       const int64_t padded = (count + kKeys - 1) / kKeys * kKeys;
       for (int64_t at = count * kRows; at < padded * kRows; ++at) set.scores[at] = kMinusInfinity;
       Softmax<kRows>(set, padded);
     }
     for (int64_t idx = 0; idx < num_sets; ++idx)
-      AddValues<kRows>(sets[idx], v, values, key, count, idx == 0 ? &k : nullptr, keys.width, last_key);
+      AddValues<kRows>(sets[idx], v, values, key, count, idx == 0 ? &k : nullptr, keys.width, args.keys);
   }
 }
 
@@ -337,7 +342,8 @@ void AttendFew(const Attention& args) {
 
   const int64_t operations =
       2 * args.batch * args.heads * args.queries * args.keys * (args.width + args.value_width);
-  for_each_balanced(tasks * parts, operations, [&](int64_t idx) {
+  // In runs: what a part fetches in advance at its end is the beginning of the same thread's next one.
+  for_each_in_runs(tasks * parts, operations, [&](int64_t idx) {
     const int64_t task = idx / parts, part = idx % parts;
     const int64_t batch = task / args.groups, group = task % args.groups;
     static thread_local Scratch scratch;
