@@ -1,9 +1,7 @@
-#include "kernels/attention.h"
+#include "kernels/attention_testing.h"
 
-#include <cstring>
 #include <memory>
 
-#include "base/half.h"
 #include "kernels/testing.h"
 
 namespace vlm::kernels {
@@ -11,96 +9,18 @@ namespace {
 
 constexpr int64_t kBatch = 2;
 
-// Keys or values [batch, keys, groups, width] as a cache keeps them, and what they are in float32. Rows of a
-// head lie one behind the other.
-struct Kept {
-  KvRows rows{};
-  std::vector<float> floats;  // [batch, keys, groups, width]
-  std::vector<uint8_t> memory;
-  std::vector<float> scales;
-  int64_t keys, groups, width;
-
-  Kept(KvType type, int64_t keys, int64_t groups, int64_t width, unsigned seed)
-      : keys(keys), groups(groups), width(width) {
-    const int64_t bytes = type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1;
-    const int64_t row = kv_row_width(type, width), row_scales = (width + kKvGroup - 1) / kKvGroup;
-    Floats from = Floats::random(kBatch * keys * groups * width, seed, 1);
-    memory.assign(static_cast<size_t>(kBatch * keys * groups * row * bytes + 64),
-                  0xff);  // NaN where it is unset
-    scales.resize(static_cast<size_t>(kBatch * keys * groups * row_scales));
-    rows.data = memory.data() + 4;  // where no vector starts
-    rows.scales = type == KvType::int8 ? scales.data() : nullptr;
-    rows.strides[0] = keys * groups * row, rows.strides[1] = row, rows.strides[2] = keys * row;
-    rows.scale_strides[0] = keys * groups * row_scales, rows.scale_strides[1] = row_scales;
-    rows.scale_strides[2] = keys * row_scales;
-    for (int64_t batch = 0; batch < kBatch; ++batch) {
-      KvTarget to{memory.data() + 4 + batch * rows.strides[0] * bytes,
-                  {rows.strides[1], rows.strides[2]},
-                  scales.data() + batch * rows.scale_strides[0],
-                  {rows.scale_strides[1], rows.scale_strides[2]}};
-      store_kv(type, from.data() + batch * keys * groups * width, groups * width, width, keys, groups, width,
-               to);
-    }
-    floats.assign(from.data(), from.data() + kBatch * keys * groups * width);
-    for (int64_t token = 0; token < kBatch * keys; ++token)
-      for (int64_t group = 0; group < groups; ++group)
-        for (int64_t idx = 0; idx < width; ++idx) {
-          const int64_t at = token / keys * rows.strides[0] + token % keys * row + group * keys * row + idx;
-          const int64_t scale = token / keys * rows.scale_strides[0] + token % keys * row_scales +
-                                group * keys * row_scales + idx / kKvGroup;
-          float& value = floats[static_cast<size_t>((token * groups + group) * width + idx)];
-          const float original = value;
-          if (type == KvType::f16) {
-            uint16_t bits;
-            std::memcpy(&bits, memory.data() + 4 + at * 2, 2);
-            value = half_to_float(bits);
-            EXPECT_NEAR(value, original, std::fabs(original) / 2048 + 1e-7);
-          }
-          if (type == KvType::int8) {
-            const float step = scales[static_cast<size_t>(scale)];
-            value = static_cast<float>(static_cast<int8_t>(memory[static_cast<size_t>(4 + at)])) * step;
-            EXPECT_NEAR(value, original, 0.5001f * step);
-          }
-        }
+// What is kept is as close to what was given as its type allows.
+Kept random_rows(KvType type, int64_t batch, int64_t keys, int64_t groups, int64_t width, unsigned seed) {
+  const Floats from = Floats::random(batch * keys * groups * width, seed, 1);
+  Kept kept(type, batch, keys, groups, width, from.data(), {.shift = 1});
+  for (int64_t at = 0; at < from.size(); ++at) {
+    const auto [value, step] = kept.stored(type, at);
+    EXPECT_NEAR(value, from[at],
+                type == KvType::f32   ? 0.0
+                : type == KvType::f16 ? std::fabs(from[at]) / 2048 + 1e-7
+                                      : 0.5001 * step);
   }
-  const float* at(int64_t batch, int64_t key, int64_t group) const {
-    return floats.data() + ((batch * keys + key) * groups + group) * width;
-  }
-};
-
-// One query of one head, in float64.
-std::vector<double> exact(const Attention& args, const Kept& k, const Kept& v, int64_t batch, int64_t query,
-                          int64_t head) {
-  const int64_t group = head / (args.heads / args.groups), position = args.keys - args.queries + query;
-  const float* q = args.q + batch * args.q_strides[0] + query * args.q_strides[1] + head * args.q_strides[2];
-  std::vector<double> scores(static_cast<size_t>(args.keys), -INFINITY);
-  double largest = -INFINITY;
-  for (int64_t key = 0; key < args.keys; ++key) {
-    bool is_seen = !args.is_causal || key < args.prefix ||
-                   (key <= position && (args.window == 0 || key > position - args.window));
-    if (args.key_mask && !args.key_mask[batch * args.keys + key]) is_seen = false;
-    if (!is_seen) continue;
-    double score = 0;
-    for (int64_t idx = 0; idx < args.width; ++idx) score += double{q[idx]} * k.at(batch, key, group)[idx];
-    score *= args.scale;
-    if (args.softcap > 0) score = args.softcap * std::tanh(score / args.softcap);
-    if (args.alibi_slopes) score += args.alibi_slopes[head] * static_cast<double>(key - position);
-    if (args.bias)
-      score += args.bias[batch * args.bias_strides[0] + head * args.bias_strides[1] +
-                         query * args.bias_strides[2] + key];
-    scores[static_cast<size_t>(key)] = score;
-    largest = std::max(largest, score);
-  }
-  std::vector<double> sums(static_cast<size_t>(args.value_width));
-  double total = 0;
-  for (int64_t key = 0; key < args.keys && largest > -INFINITY; ++key) {
-    const double weight = std::exp(scores[static_cast<size_t>(key)] - largest);
-    total += weight;
-    for (int64_t idx = 0; idx < args.value_width; ++idx)
-      sums[static_cast<size_t>(idx)] += weight * v.at(batch, key, group)[idx];
-  }
-  for (double& sum : sums) sum = total > 0 ? sum / total : 0.0;
-  return sums;
+  return kept;
 }
 
 struct Sizes {
@@ -116,7 +36,8 @@ void check(const Sizes& sizes, const Masks& masks, KvType type = KvType::f32) {
   const auto& [queries, keys, heads, groups, width, value_width] = sizes;
   constexpr int64_t kShift = 1;
   Floats q = Floats::random(kBatch * queries * heads * width, 1, kShift);
-  Kept k(type, keys, groups, width, 2), v(type, keys, groups, value_width, 3);
+  const Kept k = random_rows(type, kBatch, keys, groups, width, 2);
+  const Kept v = random_rows(type, kBatch, keys, groups, value_width, 3);
   Floats y(kBatch * queries * heads * value_width, kShift), slopes(heads);
   Floats bias = Floats::random(kBatch * heads * queries * keys, 4, kShift);
   auto mask = std::make_unique<bool[]>(static_cast<size_t>(kBatch * keys));
@@ -209,7 +130,8 @@ TEST(AttentionKernel, AQueryDoesNotDependOnThoseBesideIt) {
         for (int64_t window : {0, 600}) {
           const int64_t row = heads * kWidth;
           Floats q = Floats::random(kQueries * row, 5), together(kQueries * row), alone(row);
-          Kept k(type, kKeys, 1, kWidth, 6), v(type, kKeys, 1, kWidth, 7);
+          const Kept k = random_rows(type, 1, kKeys, 1, kWidth, 6);
+          const Kept v = random_rows(type, 1, kKeys, 1, kWidth, 7);
           Attention args{};
           args.q = q.data(), args.y = together.data(), args.kv_type = type, args.k = k.rows, args.v = v.rows;
           args.q_strides[0] = kQueries * row, args.q_strides[1] = row, args.q_strides[2] = kWidth;
@@ -264,6 +186,17 @@ TEST(KvRows, OfZerosAreZeros) {
     store_kv(KvType::int8, zeros, 40, 40, 1, 1, 40, {bytes, {64, 64}, scales, {2, 2}});
     for (int8_t byte : bytes) EXPECT_EQ(byte, 0);
     EXPECT_EQ(scales[1], 0.0f);
+  });
+}
+
+// 127 / largest would overflow, and zeros would become something else.
+TEST(KvRows, OfTheLeastNumbersAreZeros) {
+  on_every_target([] {
+    const float values[3] = {1e-38f, 0.0f, -1e-38f};
+    int8_t bytes[32];
+    float scale;
+    store_kv(KvType::int8, values, 3, 3, 1, 1, 3, {bytes, {32, 32}, &scale, {1, 1}});
+    for (int8_t byte : bytes) EXPECT_EQ(byte, 0);
   });
 }
 

@@ -6,6 +6,8 @@
 #define VLM_KERNELS_GROUP_INL_H_
 #endif
 
+#include <limits>
+
 #include "hwy/highway.h"
 #include "kernels/quantised.h"
 
@@ -30,10 +32,11 @@ HWY_INLINE RoundedGroup RoundGroup(const float* x, int8_t* quants) {
   for (size_t idx = hn::Lanes(d); idx < kGroup; idx += hn::Lanes(d))
     largest = hn::Max(largest, hn::Abs(hn::LoadU(d, x + idx)));
   float scale = hn::GetLane(hn::MaxOfLanes(d, largest)) / 127.0f;
-  auto inverse = hn::Set(d, scale > 0 ? 1.0f / scale : 0.0f);
+  // Below, 1 / scale would overflow: zeros.
+  auto inverse = hn::Set(d, scale >= std::numeric_limits<float>::min() ? 1.0f / scale : 0.0f);
   auto sum = hn::Zero(d_int);
   for (size_t idx = 0; idx < kGroup; idx += hn::Lanes(d)) {
-    // The clamp matters where 1 / scale overflowed, and for infinities.
+    // The clamp matters for infinities.
     auto quant = hn::NearestInt(
         hn::Clamp(hn::Mul(hn::LoadU(d, x + idx), inverse), hn::Set(d, -127.0f), hn::Set(d, 127.0f)));
     sum = hn::Add(sum, quant);

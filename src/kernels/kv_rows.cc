@@ -1,5 +1,7 @@
 #include "kernels/kv_rows.h"
 
+#include <limits>
+
 #include "base/half.h"
 #include "base/parallel.h"
 #include "kernels/targets.h"
@@ -47,7 +49,8 @@ void StoreBytes(const float* from, int64_t count, int8_t* to, float* scale) {
     largest = hn::Max(largest, hn::Abs(hn::Load(d, whole + idx)));
   const float limit = hn::GetLane(hn::MaxOfLanes(d, largest));
   *scale = limit / 127.0f;
-  const auto inverse = hn::Set(d, limit > 0.0f ? 127.0f / limit : 0.0f);
+  // Below, 127 / limit would overflow: zeros.
+  const auto inverse = hn::Set(d, *scale >= std::numeric_limits<float>::min() ? 127.0f / limit : 0.0f);
   for (int64_t idx = 0; idx < kKvGroup; idx += lanes)
     hn::StoreU(hn::DemoteTo(d_byte, hn::NearestInt(hn::Mul(hn::Load(d, whole + idx), inverse))), d_byte,
                to + idx);

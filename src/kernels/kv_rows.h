@@ -5,7 +5,8 @@
 
 namespace vlm::kernels {
 
-// int8: groups of kKvGroup values share a scale, the largest magnitude / 127.
+// int8: groups of kKvGroup values share a scale, the largest magnitude / 127; where that is no normal number
+// they become zeros.
 enum class KvType { f32, f16, int8 };
 constexpr int64_t kKvGroup = 32;
 

@@ -10,6 +10,7 @@
 #include "base/half.h"
 #include "kernels/product.h"
 #include "kernels/product_testing.h"
+#include "kernels/testing.h"
 
 namespace vlm::kernels {
 namespace {

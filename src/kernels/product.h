@@ -19,7 +19,8 @@ struct Product {
 constexpr int64_t kFewRows = 8;
 
 // Both round x to 8 bits in groups of 32 along the input, each group with its own scale, so a channel that is
-// 100 times larger than the others costs accuracy only to the 31 beside it.
+// 100 times larger than the others costs accuracy only to the 31 beside it. A group whose scale, the largest
+// magnitude / 127, is no normal number becomes zeros; an infinite one makes outputs that are not finite.
 void few_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 void many_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 

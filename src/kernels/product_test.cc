@@ -1,6 +1,7 @@
 #include "kernels/product.h"
 
 #include "base/half.h"
+#include "kernels/definitions.h"
 #include "kernels/product_testing.h"
 #include "kernels/testing.h"
 
@@ -8,16 +9,10 @@ namespace vlm::kernels {
 namespace {
 
 // x rounded to 8 bits in groups of 32, as numbers.
-std::vector<double> rounded(const float* x, int64_t count) {
-  std::vector<double> values(static_cast<size_t>(count));
-  for (int64_t start = 0; start < count; start += kGroup) {
-    const int64_t end = std::min(start + kGroup, count);
-    float largest = 0;
-    for (int64_t idx = start; idx < end; ++idx) largest = std::max(largest, std::fabs(x[idx]));
-    float scale = largest / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
-    for (int64_t idx = start; idx < end; ++idx)
-      values[static_cast<size_t>(idx)] = static_cast<double>(std::nearbyint(x[idx] * inverse)) * scale;
-  }
+std::vector<double> rounded_values(const float* x, int64_t count) {
+  const RoundedRow row = rounded(x, count);
+  std::vector<double> values;
+  for (int64_t idx = 0; idx < count; ++idx) values.push_back(row.value(idx));
   return values;
 }
 
@@ -46,8 +41,8 @@ void check_quantised(Kernel kernel, const Memory& memory, int64_t rows, int64_t 
   dequantise(memory.view, weights.data());
   kernel({x.data(), x_stride, y.data(), y_stride, rows, has_bias ? bias.data() : nullptr}, memory.view);
   for (int64_t row = 0; row < rows; ++row) {
-    expect_product(rounded(x.data() + row * x_stride, in), weights.data(), has_bias ? bias.data() : nullptr,
-                   in, out, y.data() + row * y_stride);
+    expect_product(rounded_values(x.data() + row * x_stride, in), weights.data(),
+                   has_bias ? bias.data() : nullptr, in, out, y.data() + row * y_stride);
     for (int64_t gap = out; gap < y_stride; ++gap) ASSERT_EQ(y[row * y_stride + gap], 77.0f);
   }
 }
@@ -91,6 +86,18 @@ TEST(QuantisedProducts, TakeEveryFormatOfAFile) {
           for (int8_t& byte : quants) byte = static_cast<int8_t>(generator());
           check_quantised(kernel, packed(quants, has_minimums, bits, 40, 96, 0.25f, -1.5f), 7, 1, true);
         }
+    });
+}
+
+// Where 1 / scale would overflow, zeros would become something else.
+TEST(QuantisedProducts, TakeTheLeastNumbersAsZeros) {
+  for (Kernel kernel : {few_rows_quantised, many_rows_quantised})
+    on_every_target([&] {
+      const Memory memory = quantised(Floats::random(16 * 32, 20), 8, 16, 32);
+      Floats x(32), y(16);
+      x[0] = 1e-38f, x[1] = -1e-39f;
+      kernel({x.data(), 32, y.data(), 16, 1, nullptr}, memory.view);
+      for (int64_t idx = 0; idx < 16; ++idx) ASSERT_EQ(y[idx], 0.0f);
     });
 }
 

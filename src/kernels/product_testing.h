@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/floats.h"
 #include "kernels/quantised.h"
-#include "kernels/testing.h"
 
 namespace vlm::kernels {
 

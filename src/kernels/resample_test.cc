@@ -1,34 +1,9 @@
 // Bit for bit what plain loops give, on every instruction set.
-#include "kernels/resample.h"
+#include "kernels/resample_testing.h"
 #include "kernels/testing.h"
 
 namespace vlm::kernels {
 namespace {
-
-// Windows of up to `width` inputs that move to the right, as a resize has them.
-ByteTaps random_taps(int64_t inputs, int64_t outputs, int64_t width, int precision, int32_t largest,
-                     std::mt19937& generator) {
-  std::vector<int64_t> first(static_cast<size_t>(outputs)), count(static_cast<size_t>(outputs));
-  std::vector<int32_t> weights(static_cast<size_t>(outputs * width));
-  // Sums fit 32 bits, as any filter's do.
-  largest = static_cast<int32_t>(
-      std::min<int64_t>(largest, (INT32_MAX - (int64_t{1} << precision)) / (255 * width)));
-  for (size_t i = 0; i < first.size(); ++i) {
-    count[i] = 1 + static_cast<int64_t>(generator() % static_cast<unsigned>(width));
-    first[i] = static_cast<int64_t>(generator() % static_cast<unsigned>(inputs - count[i] + 1));
-    for (int64_t k = 0; k < count[i]; ++k)
-      weights[i * static_cast<size_t>(width) + static_cast<size_t>(k)] =
-          static_cast<int32_t>(generator() % (2 * static_cast<unsigned>(largest) + 1)) - largest;
-  }
-  std::sort(first.begin(), first.end());
-  for (size_t i = 0; i < first.size(); ++i) count[i] = std::min(count[i], inputs - first[i]);
-  return ByteTaps(first, count, weights, width, precision);
-}
-
-uint8_t rounded(int64_t sum, int precision) {
-  return static_cast<uint8_t>(
-      std::clamp<int64_t>((sum + (int64_t{1} << (precision - 1))) >> precision, 0, 255));
-}
 
 std::vector<uint8_t> random_bytes(int64_t count, std::mt19937& generator) {
   std::vector<uint8_t> bytes(static_cast<size_t>(count));
@@ -70,11 +45,7 @@ TEST(Resample, PixelsBitForBit) {
         resample_pixels(sources.data(), num_rows, taps, targets.data());
         for (int64_t r = 0; r < num_rows; ++r)
           for (int64_t at = 0; at < out_bytes; ++at) {
-            const int64_t i = at / 3;
-            int64_t sum = 0;
-            for (int64_t k = 0; k < taps.count[i]; ++k)
-              sum += int64_t{taps.weights[i * taps.width + k]} * sources[r][(taps.first[i] + k) * 3 + at % 3];
-            ASSERT_EQ(targets[r][at], rounded(sum, taps.precision))
+            ASSERT_EQ(targets[r][at], exact(taps, at / 3, sources[r] + at % 3, 3))
                 << scale.inputs << " to " << scale.outputs << ", row " << r << ", byte " << at;
           }
       }
@@ -99,7 +70,7 @@ TEST(Resample, RowsBitForBit) {
             int64_t sum = 0;
             for (int64_t k = 0; k < taps.count[idx]; ++k)
               sum += int64_t{taps.weights[idx * taps.width + k]} * sources[taps.first[idx] + k][at];
-            ASSERT_EQ(result[at], rounded(sum, taps.precision))
+            ASSERT_EQ(result[at], byte_of(sum, taps.precision))
                 << scale.inputs << ", byte " << at << " of " << length;
           }
         }
@@ -120,22 +91,14 @@ TEST(Resample, FloatsBitForBit) {
         Floats across(rows * scale.outputs);
         resample_floats(x.data(), rows, scale.inputs, taps, across.data());
         for (int64_t row = 0; row < rows; ++row)
-          for (int64_t i = 0; i < scale.outputs; ++i) {
-            float sum = 0;
-            for (int64_t k = 0; k < taps.count[i]; ++k)
-              sum = std::fma(x[row * scale.inputs + taps.first[i] + k], weights[i * scale.width + k], sum);
-            ASSERT_EQ(across[row * scale.outputs + i], sum)
+          for (int64_t i = 0; i < scale.outputs; ++i)
+            ASSERT_EQ(across[row * scale.outputs + i], exact(taps, i, x.data() + row * scale.inputs, 1))
                 << scale.inputs << ", row " << row << ", output " << i;
-          }
         // The same numbers as a picture of `inputs` rows.
         Floats down(rows);
         resample_float_rows(x.data(), rows, taps, 0, down.data());
-        for (int64_t col = 0; col < rows; ++col) {
-          float sum = 0;
-          for (int64_t k = 0; k < taps.count[0]; ++k)
-            sum = std::fma(x[(taps.first[0] + k) * rows + col], weights[k], sum);
-          ASSERT_EQ(down[col], sum) << scale.inputs << ", column " << col;
-        }
+        for (int64_t col = 0; col < rows; ++col)
+          ASSERT_EQ(down[col], exact(taps, 0, x.data() + col, rows)) << scale.inputs << ", column " << col;
       }
   });
 }

@@ -1,4 +1,5 @@
 // Norms, rotary positions and functions of one element.
+#include "kernels/definitions.h"
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
@@ -77,28 +78,6 @@ TEST(Rope, RotatesPairsAndCopiesTheRest) {
           }
       }
   });
-}
-
-double exact(Function function, double x) {
-  switch (function) {
-    case Function::identity:
-      return x;
-    case Function::relu:
-      return std::max(x, 0.0);
-    case Function::relu_squared:
-      return std::max(x, 0.0) * std::max(x, 0.0);
-    case Function::silu:
-      return x / (1 + std::exp(-x));
-    case Function::tanh:
-      return std::tanh(x);
-    case Function::gelu_erf:
-      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Function::gelu_tanh:
-      return 0.5 * x * (1 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Function::gelu_quick:
-      return x / (1 + std::exp(-1.702 * x));
-  }
-  return 0;
 }
 
 TEST(Elementwise, EveryFunctionIsWithinItsBound) {
