@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes every parser under AddressSanitizer and UndefinedBehaviorSanitizer with clang's libFuzzer.
+# Fuzzes every parser under AddressSanitizer and UndefinedBehaviorSanitizer with clang's libFuzzer, and the kernels: they are compared
+# with plain loops on every instruction set of this machine (src/kernels/fuzzing.h).
 #   tests/fuzz/run.sh [SECONDS FOR EACH, 60] [TARGET...]
 # Starts from tests/fuzz/corpus/<target>; what was found lies in build-fuzz/<target>/. Inputs that crashed are written there as
 # crash-*: add them to the corpus with the fix, so that `make test` replays them.
@@ -20,7 +21,7 @@ libraries="-ltorch_cpu -lc10 -lfmt -lz -lgomp -lhwy $(pkg-config --libs vips cai
 
 objects=()
 : > "$build/todo"
-for source in src/{base,tensor,media,text,weights}/*.cc src/kernels/{cpu,resample}.cc; do
+for source in src/{base,tensor,media,text,weights}/*.cc src/kernels/*.cc; do
   [[ $source =~ _(test|bench|fuzz)\.cc$ ]] && continue
   object=$build/$(echo "${source#src/}" | tr / _).o
   objects+=("$object")

@@ -1,0 +1,304 @@
+// libFuzzer target: products and quantised matrices against plain loops.
+#include "base/half.h"
+#include "kernels/definitions.h"
+#include "kernels/fuzzing.h"
+#include "kernels/product.h"
+#include "kernels/product_testing.h"
+
+namespace vlm::kernels {
+namespace {
+
+constexpr int64_t kMostOperations = 1 << 19;
+
+struct Sizes {
+  int64_t rows, out, in;
+};
+
+// `step`: what inputs come in.
+Sizes choose_sizes(Choices& choices, bool is_few, int64_t step) {
+  Sizes sizes{};
+  sizes.in = choices.size("inputs", 1400 / step) * step;
+  sizes.out = choices.size("outputs", 300);
+  sizes.rows = is_few ? 1 + choices.below("rows", kFewRows) : choices.size("rows", 130);
+  sizes.in = std::min(sizes.in, std::max(kMostOperations / (sizes.rows * sizes.out) / step * step, step));
+  return sizes;
+}
+
+// x, bias and y of one product, as callers lay them out.
+struct Operands {
+  Operands(Choices& choices, const Sizes& sizes, float most)
+      : x_stride(sizes.in + choices.below("x gap", 4)),
+        x(filled(choices, (sizes.rows - 1) * x_stride + sizes.in, most, true)),
+        bias(filled(choices, choices.flag("bias") ? sizes.out : 0, most)),
+        y_stride(sizes.out + choices.below("y gap", 4)),
+        y(sizes.rows, sizes.out, y_stride, choices.below("y shift", 4)) {
+    product = {x.data(), x_stride, y.data(), y_stride, sizes.rows, bias.size() > 0 ? bias.data() : nullptr};
+  }
+  const float* x_row(int64_t row) const { return x.data() + row * x_stride; }
+
+  int64_t x_stride;
+  Floats x, bias;
+  int64_t y_stride;
+  Guarded<float> y;
+  Product product;
+};
+
+struct Sum {
+  double value = 0, magnitude = 0;  // of all finite terms
+  void add(double term) {
+    value += term;
+    if (std::isfinite(term)) magnitude += std::fabs(term);
+  }
+};
+
+// Values as `type` holds them, rounded in place.
+std::vector<uint16_t> as_halves(Float type, Floats& values) {
+  std::vector<uint16_t> halves;
+  for (int64_t idx = 0; idx < values.size() && type != Float::f32; ++idx) {
+    halves.push_back(type == Float::bf16 ? float_to_bf16(values[idx]) : float_to_half(values[idx]));
+    values[idx] = type == Float::bf16 ? bf16_to_float(halves.back()) : half_to_float(halves.back());
+  }
+  return halves;
+}
+
+void fuzz_dense(Choices& choices) {
+  const bool is_few = choices.flag("few");
+  const Float type = choices.of("type", {Float::f32, Float::bf16, Float::f16});
+  const Sizes sizes = choose_sizes(choices, is_few, 1);
+  const int64_t stride = sizes.in + choices.below("gap", 4);
+  Floats weights =
+      filled(choices, (sizes.out - 1) * stride + sizes.in, type == Float::f16 ? 6e4f : 1e15f, true);
+  const std::vector<uint16_t> halves = as_halves(type, weights);
+  Operands operands(choices, sizes, 1e15f);
+  const void* data = type == Float::f32 ? static_cast<const void*>(weights.data()) : halves.data();
+  (is_few ? few_rows_dense : many_rows_dense)(operands.product, {data, type, sizes.out, sizes.in, stride});
+  operands.y.check();
+  for (int64_t row = 0; row < sizes.rows; ++row)
+    for (int64_t col = 0; col < sizes.out; ++col) {
+      Sum sum;
+      for (int64_t idx = 0; idx < sizes.in; ++idx)
+        sum.add(static_cast<double>(operands.x_row(row)[idx]) * weights[col * stride + idx]);
+      if (operands.product.bias) sum.add(operands.bias[col]);
+      // Each term is rounded, and so is every sum it enters: at most one for each term and the bias.
+      const double roundings = static_cast<double>(sizes.in) + 2;
+      expect_near(operands.y.row(row)[col], sum.value, roundings * (kUnit * sum.magnitude + kLeast), "y", row,
+                  col);
+    }
+}
+
+// A matrix as a file holds it.
+struct Groups {
+  explicit Groups(const QuantisedMatrix& of)
+      : matrix(of),
+        quants(static_cast<size_t>(of.out * of.in * of.bits / 8)),
+        scales(of.out * of.groups()),
+        minimums(of.has_minimums ? of.out * of.groups() : 0) {}
+  double quant(int64_t row, int64_t idx) const {
+    const size_t at = static_cast<size_t>(row * matrix.in + idx);
+    if (matrix.bits == 8) return static_cast<int8_t>(quants[at]);
+    return quants[at / 2] >> (at % 2 * 4) & 15;
+  }
+  double scale(int64_t row, int64_t group) const { return scales[row * matrix.groups() + group]; }
+  double minimum(int64_t row, int64_t group) const {
+    return matrix.has_minimums ? minimums[row * matrix.groups() + group] : 0.0;
+  }
+
+  QuantisedMatrix matrix;
+  std::vector<uint8_t> quants;
+  Floats scales, minimums;
+};
+
+Groups unpacked(const QuantisedMatrix& matrix) {
+  Groups groups(matrix);
+  unpack_groups(matrix, groups.quants.data(), groups.scales.data(),
+                matrix.has_minimums ? groups.minimums.data() : nullptr);
+  return groups;
+}
+
+// A place of float16, where numbers of a row are multiples of its scale.
+double half_place(double value, double row_scale) {
+  return std::max(std::fabs(value) * 0x1p-10, 0x1p-24 * row_scale);
+}
+
+// A file's matrix goes in and comes out again.
+Memory packed_matrix(Choices& choices, QuantisedMatrix shape) {
+  Memory memory(shape);
+  Groups from(shape);
+  std::minstd_rand generator(static_cast<unsigned>(choices.below("quants", 1 << 16)) + 1);
+  const bool is_extreme = choices.flag("extremes");
+  for (uint8_t& byte : from.quants)
+    byte = static_cast<uint8_t>(is_extreme ? (generator() % 2 ? 0x80 : 0x7f) : generator() >> 8);
+  fill(choices, from.scales, 1e15f);
+  if (shape.has_minimums) fill(choices, from.minimums, 1e15f);
+  pack_groups(from.quants.data(), from.scales.data(), shape.has_minimums ? from.minimums.data() : nullptr,
+              shape.groups(), memory.view);
+  const Groups back = unpacked(memory.view);
+  if (back.quants != from.quants) Choices::fail("quants do not come back");
+  for (int64_t row = 0; row < shape.out; ++row)
+    for (int64_t group = 0; group < shape.groups(); ++group) {
+      const double row_scale = memory.view.row_scales[row];
+      expect_near(back.scale(row, group), from.scale(row, group),
+                  half_place(from.scale(row, group), row_scale), "scale", row, group);
+      expect_near(back.minimum(row, group), from.minimum(row, group),
+                  half_place(from.minimum(row, group), row_scale), "minimum", row, group);
+    }
+  return memory;
+}
+
+// The squared error, each weight by its importance, of a group's values on 15 equal steps over their range,
+// or on 127 on each side of zero.
+double plain_error(const float* values, int64_t count, int bits, const float* importance) {
+  const auto [low, high] = std::minmax_element(values, values + count);
+  const double largest = std::max(std::fabs(*low), std::fabs(*high)), start = bits == 8 ? 0.0 : *low;
+  const double step = bits == 8 ? largest / 127 : (static_cast<double>(*high) - *low) / 15;
+  double error = 0;
+  for (int64_t idx = 0; idx < count && step > 0; ++idx) {
+    const double off = std::nearbyint((values[idx] - start) / step) * step + start - values[idx];
+    error += (importance ? importance[idx] : 1.0) * off * off;
+  }
+  return error;
+}
+
+// Every quant is the nearest on the line that the block holds, and the line is no worse than the plain one.
+void check_group(const Groups& groups, int64_t row, int64_t group, const float* values,
+                 const float* importance) {
+  const QuantisedMatrix& matrix = groups.matrix;
+  const int64_t count = matrix.inputs_of(group);
+  const double scale = groups.scale(row, group), minimum = groups.minimum(row, group);
+  const auto [low, high] = std::minmax_element(values, values + count);
+  const double start = matrix.bits == 8 ? 0.0 : *low, width = static_cast<double>(*high) - start;
+  const double largest = std::max(std::fabs(*low), std::fabs(*high));
+  double error = 0, squares = 0, total = 0, most = 0;
+  for (int64_t idx = 0; idx < count; ++idx) {
+    const double quant = groups.quant(row, group * kGroup + idx), off = quant * scale + minimum - values[idx];
+    // The value and the line's start are taken relative to the least value, and what is left is rounded
+    // when it is divided by the scale: six roundings.
+    const double slack = 6 * kUnit * (std::fabs(values[idx] - start) + std::fabs(minimum - start)) + kLeast;
+    const bool is_lowest = quant == (matrix.bits == 8 ? -127 : 0),
+               is_highest = quant == (matrix.bits == 8 ? 127 : 15);
+    const double nearest = 0.5 * scale + slack;
+    if (!(std::fabs(off) <= nearest || (is_lowest && off > 0) || (is_highest && off < 0) || scale == 0))
+      Choices::fail(
+          fmt::format("weight [{}, {}] {:.9g} is not at its nearest quant {} of {:.9g}, from {:.9g}", row,
+                      group * kGroup + idx, values[idx], quant, scale, minimum));
+    const double weight = importance ? importance[idx] : 1.0;
+    error += weight * off * off;
+    squares += weight * (values[idx] - start) * (values[idx] - start);
+    total += weight;
+    most = std::max(most, weight);
+  }
+  if (matrix.bits == 8 && !importance)
+    expect_near(scale, largest / 127, half_place(largest / 127, matrix.row_scales[row]), "scale", row, group);
+  // Errors in float32 must neither vanish nor overflow. With unequal importance the fit of a line may lose
+  // all its digits (its determinant is a difference); it is then compared with nothing.
+  if (largest > 1e15 || largest < 1e-12 || most > 1e6 || (importance && matrix.bits == 4)) return;
+  // By how much float32 may misjudge a candidate: 8 bits, two sums of up to 32 terms, one of them squared; 4
+  // bits, the solution of two equations in such sums, whose determinant is at least 84 times the count.
+  const double misjudged = matrix.bits == 8 ? 140 * kUnit * squares : 0.02 * width * width;
+  const double of_halves = (matrix.bits == 8 ? 127 : 15) * half_place(scale, matrix.row_scales[row]) +
+                           half_place(minimum, matrix.row_scales[row]);
+  const double plain = plain_error(values, count, matrix.bits, importance);
+  if (std::sqrt(error) > std::sqrt(plain + misjudged) + std::sqrt(total) * of_halves + kUnit * largest)
+    Choices::fail(fmt::format("group [{}, {}] has an error of {:.6g}, the plain range {:.6g}", row, group,
+                              error, plain));
+}
+
+// Weights are rounded, and come back close.
+Memory quantised_matrix(Choices& choices, QuantisedMatrix shape) {
+  Memory memory(shape);
+  const Float type = choices.of("type", {Float::f32, Float::bf16, Float::f16});
+  const int64_t stride = shape.in + choices.below("gap", 4);
+  Floats weights = filled(choices, (shape.out - 1) * stride + shape.in, type == Float::f16 ? 6e4f : 1e15f);
+  const std::vector<uint16_t> halves = as_halves(type, weights);
+  Floats importance = filled(choices, choices.flag("importance") ? shape.in : 0, 1e6f);
+  for (int64_t idx = 0; idx < importance.size(); ++idx) importance[idx] = std::fabs(importance[idx]);
+  const float* importance_or_null = importance.size() > 0 ? importance.data() : nullptr;
+  quantise(type == Float::f32 ? static_cast<const void*>(weights.data()) : halves.data(), type, stride,
+           memory.view, importance_or_null);
+  const Groups groups = unpacked(memory.view);
+  for (int64_t row = 0; row < shape.out; ++row)
+    for (int64_t group = 0; group < shape.groups(); ++group)
+      check_group(groups, row, group, weights.data() + row * stride + group * kGroup,
+                  importance_or_null ? importance_or_null + group * kGroup : nullptr);
+  if (type != Float::f32) {  // 16-bit weights give what their floats give
+    Memory again(shape);
+    quantise(weights.data(), Float::f32, stride, again.view, importance_or_null);
+    if (!std::equal(memory.view.blocks, memory.view.blocks + shape.blocks_bytes(), again.view.blocks))
+      Choices::fail("16-bit weights give other blocks than their floats");
+  }
+  return memory;
+}
+
+void check_dequantised(const QuantisedMatrix& matrix, const Groups& groups) {
+  Guarded<float> weights(matrix.out, matrix.in, matrix.in, 1);
+  dequantise(matrix, weights.data());
+  weights.check();
+  for (int64_t row = 0; row < matrix.out; ++row)
+    for (int64_t idx = 0; idx < matrix.in; ++idx) {
+      const double step = groups.quant(row, idx) * groups.scale(row, idx / kGroup);
+      const double minimum = groups.minimum(row, idx / kGroup);
+      expect_near(weights.row(row)[idx], step + minimum,
+                  2 * kUnit * (std::fabs(step) + std::fabs(minimum)) + 2 * kLeast, "weight", row, idx);
+    }
+}
+
+void fuzz_quantised(Choices& choices) {
+  const bool is_few = choices.flag("few");
+  const Sizes sizes = choose_sizes(choices, is_few, 8);
+  QuantisedMatrix shape{choices.of("bits", {8, 4}), false, sizes.out, sizes.in, nullptr, nullptr};
+  const bool is_rounded_here = choices.flag("quantise");
+  shape.has_minimums = is_rounded_here ? shape.bits == 4 : choices.flag("minimums");
+  const Memory memory = is_rounded_here ? quantised_matrix(choices, shape) : packed_matrix(choices, shape);
+  const Groups groups = unpacked(memory.view);
+  check_dequantised(memory.view, groups);
+
+  Operands operands(choices, sizes, 1e15f);
+  (is_few ? few_rows_quantised : many_rows_quantised)(operands.product, memory.view);
+  operands.y.check();
+  for (int64_t row = 0; row < sizes.rows; ++row) {
+    const float* x = operands.x_row(row);
+    const bool is_finite = std::all_of(x, x + sizes.in, [](float value) { return std::isfinite(value); });
+    const RoundedRow rounded_x = is_finite ? rounded(x, sizes.in) : RoundedRow{};
+    for (int64_t col = 0; col < sizes.out; ++col) {
+      const float got = operands.y.row(row)[col];
+      if (!is_finite) {
+        if (std::isfinite(got))
+          Choices::fail(fmt::format("y [{}, {}] is {} of an infinite input", row, col, got));
+        continue;
+      }
+      Sum sum;
+      for (int64_t group = 0; group < shape.groups(); ++group) {
+        double dot = 0, total = 0;
+        for (int64_t idx = group * kGroup; idx < group * kGroup + shape.inputs_of(group); ++idx) {
+          const double quant = rounded_x.quants[static_cast<size_t>(idx)];
+          dot += quant * groups.quant(col, idx);
+          total += quant;
+        }
+        const double x_scale = rounded_x.scales[static_cast<size_t>(group)];
+        sum.add(dot * groups.scale(col, group) * x_scale);
+        sum.add(total * groups.minimum(col, group) * x_scale);
+      }
+      if (operands.product.bias) sum.add(operands.bias[col]);
+      // Sums of a group are whole numbers and exact. Two products, and one sum or two for each group; then
+      // the row's scale, exact as a power of two but where it takes the least numbers up, and the bias.
+      const double roundings = 2 * static_cast<double>(shape.groups()) + 6;
+      const double row_scale = memory.view.row_scales[col];
+      if (sum.magnitude / std::min(1.0, row_scale) > kMostFloat) continue;
+      expect_near(got, sum.value, roundings * (kUnit * sum.magnitude + kLeast * std::max(1.0, row_scale)),
+                  "y", row, col);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace vlm::kernels
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  vlm::kernels::Choices choices(data, size);
+  vlm::kernels::choose_target(choices);
+  if (choices.flag("dense"))
+    vlm::kernels::fuzz_dense(choices);
+  else
+    vlm::kernels::fuzz_quantised(choices);
+  return 0;
+}
