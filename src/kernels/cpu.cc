@@ -1,24 +1,35 @@
 #include "kernels/cpu.h"
 
 #include <cstdlib>
-#include <string_view>
 
+#include "base/log.h"
 #include "kernels/targets.h"
 
 #include "hwy/highway.h"
 
 namespace vlm::kernels {
 
+std::optional<Level> level_of(std::string_view word) {
+  if (word == "off") return Level::off;
+  if (word == "avx2") return Level::avx2;
+  if (word == "best") return Level::best;
+  return std::nullopt;
+}
+
 Level level_from_environment() {
   static const Level level = [] {
     const char* value = std::getenv("VLM_KERNELS");
-    std::string_view word = value ? value : "best";
-    if (word == "off") return Level::off;
-    if (word != "avx2") return Level::best;
+    const std::string_view word = value && *value ? value : "best";
+    const std::optional<Level> known = level_of(word);
+    if (!known)
+      log(LogLevel::warn,
+          "VLM_KERNELS is \"{}\", which is none of off, avx2 and best: the best kernels are used. Set it to "
+          "one of these, or unset it.",
+          word);
 #if HWY_ARCH_X86
-    hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
+    if (known == Level::avx2) hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
 #endif
-    return Level::avx2;
+    return known.value_or(Level::best);
   }();
   return level;
 }

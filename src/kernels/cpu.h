@@ -2,15 +2,19 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace vlm::kernels {
 
 // VLM_KERNELS in the environment: "off" (callers use plain tensor expressions), "avx2" (nothing better than
-// AVX2), "best" (default). Read once, before the first kernel runs.
+// AVX2), "best" (default). Read once, before the first kernel runs; any other word is warned of and means
+// "best".
 enum class Level { off, avx2, best };
 Level level_from_environment();
+std::optional<Level> level_of(std::string_view word);
 
 // Of this machine, best first; every one of them computes the same function. For tests.
 std::vector<int64_t> usable_targets();

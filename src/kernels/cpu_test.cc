@@ -9,6 +9,13 @@
 namespace vlm::kernels {
 namespace {
 
+TEST(Cpu, KnowsTheWordsOfTheEnvironment) {
+  EXPECT_EQ(level_of("off"), Level::off);
+  EXPECT_EQ(level_of("avx2"), Level::avx2);
+  EXPECT_EQ(level_of("best"), Level::best);
+  for (const char* word : {"", "avx512", "AVX2", "none"}) EXPECT_EQ(level_of(word), std::nullopt);
+}
+
 #if (HWY_TARGETS & (HWY_TARGETS - 1)) != 0
 
 // The index of what a kernel that is called now would run on.
