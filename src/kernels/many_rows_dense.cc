@@ -19,12 +19,25 @@ namespace {
 using DFloat = hn::CappedTag<float, 16>;
 using VFloat = hn::Vec<DFloat>;
 constexpr int kLanes = HWY_MIN(HWY_LANES(float), 16);
-constexpr int kVectors = static_cast<int>(kTileRows) / kLanes;
-constexpr int kHeight = kLanes == 16 ? 12 : 6;  // 12 sums, 2 vectors of W and 1 of x of 16 registers
+// A number of x is multiplied by two vectors of W and more, so that there are fewer loads than products.
+// Sums, a row of W and one number of x: 12 + 2 + 1 of AVX2's 16 registers, 28 + 2 + 1 of AVX-512's 32, 24 + 4
+// + 1 of NEON's.
+constexpr int kPanelCount = kLanes == 16 ? 2 : 1;
+constexpr int kVectors = kPanelCount * static_cast<int>(kTileRows) / kLanes;
+constexpr int kHeight = kLanes == 16 ? 14 : 6;
+
+// A vector of one number, in a register: GCC would load it anew for each product.
+HWY_INLINE VFloat Broadcast(const float* from) {
+  VFloat value = hn::Set(DFloat(), *from);
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  asm("" : "+v"(value.raw));
+#endif
+  return value;
+}
 
 template <typename T>
 struct Kernel {
-  static constexpr int64_t kTileHeight = kHeight, kPanels = 1;
+  static constexpr int64_t kTileHeight = kHeight, kPanels = kPanelCount;
 
   const DenseMatrix& weight;
   const float* x;  // [row tiles, in, kHeight]
@@ -46,7 +59,10 @@ struct Kernel {
   HWY_NOINLINE void multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                              const Target& target) const {
     const DFloat d;
-    const float* w = reinterpret_cast<const float*>(panels.first);
+    constexpr int kPanelVectors = kVectors / kPanelCount;
+    const float* w[kPanelCount];
+    for (int panel = 0; panel < kPanelCount; ++panel)
+      w[panel] = reinterpret_cast<const float*>(panels.first + panel * panels.stride);
     const float* values = x + (row_tile * weight.in + first) * kHeight;
     VFloat sums[kHeight][kVectors];
 #pragma GCC unroll 16
@@ -56,15 +72,16 @@ struct Kernel {
     for (int64_t step = 0; step < count; ++step) {
       VFloat columns[kVectors];
 #pragma GCC unroll 16
-      for (int vector = 0; vector < kVectors; ++vector) columns[vector] = hn::Load(d, w + vector * kLanes);
+      for (int vector = 0; vector < kVectors; ++vector)
+        columns[vector] =
+            hn::Load(d, w[vector / kPanelVectors] + step * kTileRows + vector % kPanelVectors * kLanes);
 #pragma GCC unroll 16
       for (int row = 0; row < kHeight; ++row) {
-        VFloat value = hn::Set(d, values[row]);
+        const VFloat value = Broadcast(values + row);
 #pragma GCC unroll 16
         for (int vector = 0; vector < kVectors; ++vector)
           sums[row][vector] = hn::MulAdd(value, columns[vector], sums[row][vector]);
       }
-      w += kTileRows;
       values += kHeight;
     }
 #pragma GCC unroll 16
