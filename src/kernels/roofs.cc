@@ -70,6 +70,7 @@ double MultiplyHalves(int64_t rounds) {
   if (!__builtin_cpu_supports("avx512bf16")) return 0;
   __m512bh x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3c003c00));
   __m512 sums[kSums] = {};
+  for (auto& sum : sums) asm volatile("" : "+x"(sum));  // or equal sums would become one
   for (int64_t round = 0; round < rounds; ++round) {
     asm volatile("" : "+x"(x));
 #pragma GCC unroll 16
