@@ -23,9 +23,11 @@ constexpr int kMostRows = HWY_MIN(8, kLanes);
 constexpr int64_t kBlockKeys = 32;
 constexpr int64_t kPartKeys = 512;  // of a task, where threads share the keys
 constexpr int64_t kLine = 64;       // bytes
-// Rows are fetched this many keys before the block that needs them begins. A row of one head is multiplied in
-// a few nanoseconds; memory takes a hundred to answer.
-constexpr int64_t kKeysAhead = 32;
+// Rows are fetched this many keys before the block that needs them begins: one of few heads is multiplied in
+// a few nanoseconds, and memory takes a hundred to answer. With 8 heads the block itself takes long enough.
+constexpr int64_t keys_ahead(int rows) {
+  return rows < 8 ? 32 : 0;
+}
 
 int RowsOfSet(int64_t rows) {
   int size = 1;
@@ -51,12 +53,13 @@ struct Set {
   float* corrections;    // [rows]
 };
 
-// Into the second-level cache: the first waits for too few lines at once to keep memory busy.
-template <typename T>
+// Where memory is what bounds, into the second-level cache: the first waits for too few lines at once to keep
+// it busy.
+template <int kRows, typename T>
 HWY_INLINE void PrefetchRow(const KvRow<T>& row, int64_t width) {
   const char* at = reinterpret_cast<const char*>(row.values);
   for (int64_t byte = 0; byte < width * static_cast<int64_t>(sizeof(T)); byte += kLine)
-    __builtin_prefetch(at + byte, 0, 2);
+    __builtin_prefetch(at + byte, 0, kRows < 8 ? 2 : 3);
 }
 
 // to[i] = sum of the lanes of sums[i].
@@ -104,8 +107,8 @@ void ScoreKeys(const Set& set, const KvGroupRows<T>& k, const Cover& cover, int6
 #pragma GCC unroll 16
     for (int idx = 0; idx < kKeys; ++idx) {
       rows[idx] = k[first_key + HWY_MIN(key + idx, count - 1)];
-      const int64_t ahead = first_key + key + idx + kKeysAhead;
-      if (values && ahead < end) PrefetchRow((*values)[ahead], value_width);
+      const int64_t ahead = first_key + key + idx + keys_ahead(kRows);
+      if (values && ahead < end) PrefetchRow<kRows>((*values)[ahead], value_width);
     }
 #pragma GCC unroll 16
     for (int idx = 0; idx < kKeys * kRows; ++idx) sums[idx] = hn::Zero(d);
@@ -200,8 +203,8 @@ void AddColumns(const Set& set, const KvGroupRows<T>& v, const Cover& cover, int
     for (int idx = 0; idx < kVectors; ++idx) added[row][idx] = hn::Zero(d);
   for (int64_t key = 0; key < count; ++key) {
     const KvRow<T> row_of_key = v[first_key + key];
-    const int64_t ahead = first_key + kBlockKeys + key + kKeysAhead;
-    if (next && ahead < end) PrefetchRow((*next)[ahead], next_width);
+    const int64_t ahead = first_key + kBlockKeys + key + keys_ahead(kRows);
+    if (next && ahead < end) PrefetchRow<kRows>((*next)[ahead], next_width);
     VFloat loaded[kVectors];
 #pragma GCC unroll 16
     for (int idx = 0; idx < kVectors; ++idx) loaded[idx] = row_of_key.Load(d, cover.at(vector + idx));
