@@ -23,6 +23,7 @@
 #include "ops/describe.h"
 #include "ops/linear.h"
 #include "ops/roofs.h"
+#include "tensor/threads.h"
 
 namespace {
 
@@ -304,6 +305,7 @@ int run(int argc, char** argv) {
     else
       fail(ErrorKind::bad_request, "see the head of bench/kernels.cc", "unknown option {}", word);
   }
+  share_threads();
   at::NoGradGuard no_grad;
   Results results(options);
   if (!options.stages.empty()) {
