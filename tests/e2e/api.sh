@@ -61,8 +61,11 @@ foreign() {
 }
 check "exports nothing else" fails foreign
 
+# Programs of a sanitized library bring the sanitizers' runtime.
+sanitizers=$(sed -n 's/^VLM_SANITIZE:[A-Z]*=//p' "$build/CMakeCache.txt")
+flags=${sanitizers:+-fsanitize=$sanitizers}
 check "configure examples" cmake -S "$root/examples" -B "$place/examples" -DCMAKE_PREFIX_PATH="$prefix" \
-  -DCMAKE_BUILD_TYPE=Release
+  -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS="$flags" -DCMAKE_CXX_FLAGS="$flags"
 check "build examples" cmake --build "$place/examples"
 if command -v pkg-config > /dev/null; then
   export PKG_CONFIG_PATH
