@@ -174,11 +174,10 @@ void check_group(const Groups& groups, int64_t row, int64_t group, const float* 
     // The value and the line's start are taken relative to the least value, and what is left is rounded
     // when it is divided by the scale: six roundings.
     const double slack = 6 * kUnit * (std::fabs(values[idx] - start) + std::fabs(minimum - start)) + kLeast;
-    // A line may fall where inputs of no importance leave it free.
-    const double ends[2] = {matrix.bits == 8 ? -127.0 : 0.0, matrix.bits == 8 ? 127.0 : 15.0};
-    const bool is_least = quant == ends[scale < 0], is_most = quant == ends[scale > 0];
-    const double nearest = 0.5 * std::fabs(scale) + slack;
-    if (!(std::fabs(off) <= nearest || (is_least && off > 0) || (is_most && off < 0) || scale == 0))
+    const bool is_lowest = quant == (matrix.bits == 8 ? -127 : 0),
+               is_highest = quant == (matrix.bits == 8 ? 127 : 15);
+    const double nearest = 0.5 * scale + slack;
+    if (!(std::fabs(off) <= nearest || (is_lowest && off > 0) || (is_highest && off < 0) || scale == 0))
       Choices::fail(
           fmt::format("weight [{}, {}] {:.9g} is not at its nearest quant {} of {:.9g}, from {:.9g}", row,
                       group * kGroup + idx, values[idx], quant, scale, minimum));

@@ -111,6 +111,8 @@ HWY_INLINE VFloat Refit(const float* columns, const float* importance, Line& lin
   VFloat inverse_determinant = hn::IfThenElseZero(is_line, hn::Div(hn::Set(d, 1.0f), determinant));
   VFloat scale = hn::Mul(hn::NegMulAdd(quants, values, hn::Mul(products, weights)), inverse_determinant);
   VFloat minimum = hn::Mul(hn::NegMulAdd(quants, products, hn::Mul(squares, values)), inverse_determinant);
+  // Of very unequal weights little but rounding may be left: a line that falls is none.
+  is_line = hn::And(is_line, hn::Gt(scale, hn::Zero(d)));
   line.scale = hn::IfThenElse(is_line, scale, line.scale);
   line.minimum = hn::IfThenElse(is_line, minimum, line.minimum);
   VFloat error = hn::Neg(hn::MulAdd(line.scale, products, hn::Mul(line.minimum, values)));

@@ -20,7 +20,7 @@ constexpr int64_t kGroup = 32;
 constexpr int64_t kTileRows = 16;
 // Of blocks kept in files (weights/packed_file.h): raise it with every change of what the bytes of a matrix
 // are, be it the layout above or how weights are rounded.
-constexpr int64_t kLayoutVersion = 2;
+constexpr int64_t kLayoutVersion = 3;
 
 // The caller owns the memory: `blocks` has blocks_bytes() and is 32-byte aligned, `row_scales` has
 // padded_out() values.

@@ -19,11 +19,12 @@ struct Matrix {
 };
 
 Matrix dense_matrix(Tensor weight_OI);
-// Quantises in groups of 32 along the input: 8 bits symmetric, 4 bits with scale and minimum.
+// Quantises in groups of 32 along the input, a multiple of 8 long: 8 bits symmetric, 4 bits with scale and
+// minimum.
 // importance float32 [in]: how much an input's errors count; undefined: all the same.
 Matrix quantise_matrix(const Tensor& weight_OI, int bits, const Tensor& importance_I = {});
-// From a file's own groups: quants int8 [out, in] or uint8 [out, in / 2], scales and minimums [out, in /
-// group].
+// From a file's own groups: quants int8 [out, in] or uint8 [out, in / 2], scales and minimums [out,
+// groups]: all of one length, or all of 32 but the last.
 Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& minimums);
 Tensor unpack_matrix(const Matrix& matrix);  // float32 [out, in]
 

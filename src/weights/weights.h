@@ -69,8 +69,8 @@ struct Parameter {
 // Weights of one matrix as the file keeps them in groups along the input: value = quant * scale + minimum.
 struct GroupQuantised {
   Tensor quants;    // int8 [out, in] or uint8 [out, in / 2] (two 4-bit values, the first in the low half)
-  Tensor scales;    // float32 [out, in / group]
-  Tensor minimums;  // float32 [out, in / group]; undefined: symmetric
+  Tensor scales;    // float32 [out, groups], see tensor/group_layout.h
+  Tensor minimums;  // float32 [out, groups]; undefined: symmetric
   // int64 [in]: which input each column belongs to; undefined: the first to the first, ...
   Tensor input_order = {};
   int64_t bits() const { return quants.scalar_type() == at::kChar ? 8 : 4; }
