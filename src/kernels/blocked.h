@@ -44,8 +44,8 @@ void multiply_blocked(const Kernel& kernel, const Product& product, int64_t out,
   const int64_t panel_bytes = (kernel.panel_bytes(step_block) + 63) / 64 * 64;
   const int64_t tile_bytes = panel_bytes * Kernel::kPanels;
 
-  // Tasks of up to 8 panels' columns, at least four a thread, so that none waits long for the last.
-  const int64_t wanted = 4 * num_threads();
+  // Tasks of up to 8 panels' columns, at least eight a thread, so that none waits long for the last.
+  const int64_t wanted = 8 * num_threads();
   const int64_t tiles = std::clamp<int64_t>(column_tiles / wanted, 1, 8 / Kernel::kPanels);
   const int64_t column_tasks = (column_tiles + tiles - 1) / tiles;
   const int64_t row_tasks = std::clamp<int64_t>(wanted / column_tasks, 1, (row_tiles + 7) / 8);
