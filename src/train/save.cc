@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "ops/linear.h"
 #include "system/gguf_checkpoint.h"
-#include "weights/delta_source.h"
 #include "tensor/group_layout.h"
+#include "weights/delta_source.h"
 #include "weights/writer.h"
 
 namespace vlm {
