@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "kernels/row_scale.h"
 #include "kernels/scratch.h"
 #include "kernels/targets.h"
 
@@ -245,12 +246,6 @@ float LargestOf(const T* values, int64_t count) {
   return HWY_MAX(hn::GetLane(hn::MaxOfLanes(d, hn::Max(one, two))), hn::GetLane(hn::MaxOfLanes(d8, rest)));
 }
 
-// float16 reaches from 2^-14 to 2^16: the power of two that brings numbers of up to `largest` below 2^15.
-float RowScale(float largest) {
-  if (!(largest > 0) || !std::isfinite(largest)) return 1.0f;
-  return std::ldexp(1.0f, std::clamp(std::ilogb(largest) - 14, -100, 100));
-}
-
 template <int kBits, typename T>
 void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, int64_t tile,
                   const float* importance) {
@@ -262,7 +257,7 @@ void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, 
   for (int64_t row = 0; row < kTileRows; ++row) {
     float largest = row < valid ? LargestOf(rows + row * row_stride, to.in) : 0.0f;
     // A scale is at most 2 / 14 of it, a fitted minimum may lie a little beyond it.
-    row_scales[row] = RowScale(kBits == 8 ? largest / 127.0f : 2.0f * largest);
+    row_scales[row] = row_scale_of(kBits == 8 ? largest / 127.0f : 2.0f * largest);
     inverses[row] = 1.0f / row_scales[row];
   }
   HWY_ALIGN float columns[kGroup * kTileRows] = {};
@@ -387,11 +382,6 @@ HWY_EXPORT(UnpackTile);
 
 namespace {
 
-float power_of_two_for(float largest) {
-  if (!(largest > 0) || !std::isfinite(largest)) return 1.0f;
-  return std::ldexp(1.0f, std::clamp(std::ilogb(largest) - 14, -100, 100));
-}
-
 float largest_of(const float* values, int64_t count) {
   float largest = 0;
   for (int64_t idx = 0; values && idx < count; ++idx) largest = std::max(largest, std::fabs(values[idx]));
@@ -418,7 +408,7 @@ void pack_row_scales(const float* scales, const float* minimums, int64_t groups_
   if (is_row && minimums) minimums += idx * groups_per_row;
   float largest =
       is_row ? std::max(largest_of(scales, groups_per_row), largest_of(minimums, groups_per_row)) : 0.0f;
-  float row_scale = power_of_two_for(largest), inverse = 1.0f / row_scale;
+  float row_scale = row_scale_of(largest), inverse = 1.0f / row_scale;
   to.row_scales[idx] = row_scale;
   for (int64_t group = 0; group < to.groups(); ++group) {
     uint8_t* at = to.block(tile, group) + to.quant_bytes();
