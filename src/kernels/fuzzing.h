@@ -83,6 +83,15 @@ inline void choose_target(Choices& choices) {
   set_num_threads(static_cast<int>(choices.below("helpers", 3)) + 1);
 }
 
+// A target's whole case: body(choices).
+template <typename Body>
+int run_case(const uint8_t* data, size_t size, const Body& body) {
+  Choices choices(data, size);
+  choose_target(choices);
+  body(choices);
+  return 0;
+}
+
 // Numbers of many kinds, none larger than `most`.
 inline void fill(Choices& choices, Floats& to, float most = 1e30f, bool has_infinities = false) {
   enum Kind { normal, zeros, integers, small, tiny, large, outliers, spread, sparse, alternating, infinite };

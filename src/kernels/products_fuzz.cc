@@ -290,15 +290,16 @@ void fuzz_quantised(Choices& choices) {
   }
 }
 
+void fuzz(Choices& choices) {
+  if (choices.flag("dense"))
+    fuzz_dense(choices);
+  else
+    fuzz_quantised(choices);
+}
+
 }  // namespace
 }  // namespace vlm::kernels
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  vlm::kernels::Choices choices(data, size);
-  vlm::kernels::choose_target(choices);
-  if (choices.flag("dense"))
-    vlm::kernels::fuzz_dense(choices);
-  else
-    vlm::kernels::fuzz_quantised(choices);
-  return 0;
+  return vlm::kernels::run_case(data, size, vlm::kernels::fuzz);
 }

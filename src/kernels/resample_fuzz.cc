@@ -96,21 +96,22 @@ void fuzz_floats(Choices& choices) {
   }
 }
 
+void fuzz(Choices& choices) {
+  switch (choices.below("kernel", 3)) {
+    case 0:
+      fuzz_pixels(choices);
+      break;
+    case 1:
+      fuzz_rows(choices);
+      break;
+    default:
+      fuzz_floats(choices);
+  }
+}
+
 }  // namespace
 }  // namespace vlm::kernels
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  vlm::kernels::Choices choices(data, size);
-  vlm::kernels::choose_target(choices);
-  switch (choices.below("kernel", 3)) {
-    case 0:
-      vlm::kernels::fuzz_pixels(choices);
-      break;
-    case 1:
-      vlm::kernels::fuzz_rows(choices);
-      break;
-    default:
-      vlm::kernels::fuzz_floats(choices);
-  }
-  return 0;
+  return vlm::kernels::run_case(data, size, vlm::kernels::fuzz);
 }

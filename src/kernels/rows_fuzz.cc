@@ -216,8 +216,5 @@ void fuzz(Choices& choices) {
 }  // namespace vlm::kernels
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  vlm::kernels::Choices choices(data, size);
-  vlm::kernels::choose_target(choices);
-  vlm::kernels::fuzz(choices);
-  return 0;
+  return vlm::kernels::run_case(data, size, vlm::kernels::fuzz);
 }

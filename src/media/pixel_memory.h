@@ -1,7 +1,6 @@
-// Memory for pixels. Pictures are large and short-lived, and fresh memory comes in pages of 4 KB, each of
-// which the system clears when it is first touched: of a photograph's 36 MB that takes half as long as
-// decoding it. So the last large block that was given back is kept for the next picture, and fresh ones are
-// asked for whole.
+// Memory for pixels. Pictures are large and short-lived, and fresh memory is cleared by the system when it is
+// first touched: of a photograph's 36 MB that takes half as long as decoding it. So large ones lie in memory
+// that earlier ones left (base/spare_memory.h).
 #pragma once
 
 #include <cstddef>
