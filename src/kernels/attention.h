@@ -38,6 +38,7 @@ void attention(const Attention& args);
 constexpr int64_t kMostQueriesOfFew = 8;
 constexpr int64_t kMostRowsOfFew = 128;
 constexpr int64_t kLeastWidthOfFew = 16;
+bool is_of_few_rows(const Attention& args);
 void attention_few_rows(const Attention& args);
 void attention_many_rows(const Attention& args);
 

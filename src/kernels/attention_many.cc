@@ -454,6 +454,12 @@ void attention_many_rows(const Attention& args) {
   HWY_DYNAMIC_DISPATCH(AttendMany)(args);
 }
 
+bool is_of_few_rows(const Attention& args) {
+  return args.queries <= kMostQueriesOfFew && args.heads / args.groups * args.queries <= kMostRowsOfFew &&
+         kv_row_width(args.kv_type, args.width) >= kLeastWidthOfFew &&
+         kv_row_width(args.kv_type, args.value_width) >= kLeastWidthOfFew;
+}
+
 void attention(const Attention& args) {
   if (args.batch <= 0 || args.queries <= 0 || args.heads <= 0 || args.value_width <= 0) return;
   if (args.keys <= 0) {
@@ -461,11 +467,7 @@ void attention(const Attention& args) {
       args.y[idx] = 0.0f;
     return;
   }
-  const bool is_few = args.queries <= kMostQueriesOfFew &&
-                      args.heads / args.groups * args.queries <= kMostRowsOfFew &&
-                      kv_row_width(args.kv_type, args.width) >= kLeastWidthOfFew &&
-                      kv_row_width(args.kv_type, args.value_width) >= kLeastWidthOfFew;
-  (is_few ? attention_few_rows : attention_many_rows)(args);
+  (is_of_few_rows(args) ? attention_few_rows : attention_many_rows)(args);
 }
 
 }  // namespace vlm::kernels

@@ -120,8 +120,8 @@ bool has_plain_rows(const Tensor& tensor) {
 }
 
 // A few tokens of one sequence are computed as each is alone, so that what a pass over guessed tokens finds
-// is what passes over single ones find, to the bit. (How the kernel splits and sums the keys depends on how
-// many queries it gets.)
+// is what passes over single ones find, to the bit. The kernel of few rows sees to that by itself; how the
+// other one splits and sums the keys depends on how many queries it gets.
 bool counts_one_by_one(int64_t batch, int64_t num_queries, int64_t num_keys, const AttentionArgs& args) {
   if (batch != 1 || num_queries == 1 || num_queries > kernels::kFewRows) return false;
   // The first query must see all of the prefix; distances count from the last key where all keys are seen.
@@ -165,7 +165,7 @@ Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs
     call.bias = bias.data_ptr<float>();
     copy_strides(bias, call.bias_strides);
   }
-  if (!counts_one_by_one(batch, num_queries, num_keys, args)) {
+  if (kernels::is_of_few_rows(call) || !counts_one_by_one(batch, num_queries, num_keys, args)) {
     kernels::attention(call);
     return y;
   }
