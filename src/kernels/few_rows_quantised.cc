@@ -29,21 +29,19 @@ constexpr int kVectors = static_cast<int>(kTileRows) / kLanes;  // in one column
 
 // Rounded activations of the few rows.
 struct Activations {
-  const int8_t* quants;  // [groups, rows, 32]
-  const float* scales;   // [groups, rows]
-  const int32_t* sums;   // [groups, rows], of the quants
-  const float* offsets;  // [groups, rows], scale times sum: what a minimum is multiplied by
+  const int8_t* quants;   // [groups, rows, 32]
+  const float* scales;    // [groups, rows]
+  const int32_t* starts;  // [groups, rows], what sums start at: -kOffset times the sum of the quants
+  const float* sums;      // [groups, rows], of the quants: what a minimum is multiplied by
   int64_t rows;
 };
 
 #if HWY_TARGET == HWY_AVX3_DL
 
-// vpdpbusd multiplies unsigned by signed: weights are moved up by 128, and the sums of the activations take
-// that away again.
+// vpdpbusd multiplies unsigned by signed: 8-bit weights are moved up by 128, and the sums of the activations
+// take that away again.
 template <int kBits>
-HWY_INLINE VInt StartValue(int32_t sum) {
-  return hn::Set(DInt(), kBits == 8 ? -128 * sum : 0);
-}
+constexpr int kOffset = kBits == 8 ? 128 : 0;
 
 // In assembler because GCC 12 copies every sum before and after its intrinsic, and takes a register for x.
 HWY_INLINE void AddQuad(VInt& sum, __m512i w, const int8_t* x) {
@@ -84,9 +82,7 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kR
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
 template <int kBits>
-HWY_INLINE VInt StartValue(int32_t /*sum*/) {
-  return hn::Zero(DInt());
-}
+constexpr int kOffset = 0;
 
 // vpmaddubsw adds two products in 16 bits. 8 bits: |w| x (x with the sign of w) is at most 2 * 128 * 127 =
 // 32512. 4 bits: 16 products of at most 15 * 127 make 30480, so a whole group adds up in 16 bits.
@@ -159,9 +155,7 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kR
 #elif defined(__ARM_FEATURE_DOTPROD)
 
 template <int kBits>
-HWY_INLINE VInt StartValue(int32_t /*sum*/) {
-  return hn::Zero(DInt());
-}
+constexpr int kOffset = 0;
 
 template <int kBits, int kRows>
 HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
@@ -188,9 +182,7 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kR
 #else
 
 template <int kBits>
-HWY_INLINE VInt StartValue(int32_t /*sum*/) {
-  return hn::Zero(DInt());
-}
+constexpr int kOffset = 0;
 
 template <int kBits, int kRows>
 HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
@@ -241,7 +233,7 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
     for (int row = 0; row < kRows; ++row)
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector)
-        sums[row][vector] = StartValue<kBits>(x.sums[at + row]);
+        sums[row][vector] = kOffset<kBits> != 0 ? hn::Set(DInt(), x.starts[at + row]) : hn::Zero(DInt());
     AddGroup<kBits, kRows>(block, x.quants + at * kGroup, sums);
 #pragma GCC unroll 16
     for (int vector = 0; vector < kVectors; ++vector) {
@@ -250,10 +242,10 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
       if (kMinimums) minimum = LoadHalf(block + kQuantBytes + 2 * kTileRows + vector * kLanes * 2);
 #pragma GCC unroll 8
       for (int row = 0; row < kRows; ++row) {
-        VFloat value = hn::Mul(hn::ConvertTo(d, sums[row][vector]), scale);
-        VFloat total = hn::MulAdd(value, hn::Set(d, x.scales[at + row]), totals[row][vector]);
-        if (kMinimums) total = hn::MulAdd(minimum, hn::Set(d, x.offsets[at + row]), total);
-        totals[row][vector] = total;
+        VFloat value = hn::ConvertTo(d, sums[row][vector]);
+        if (kMinimums) value = hn::MulAdd(minimum, hn::Set(d, x.sums[at + row]), value);
+        value = hn::Mul(value, scale);
+        totals[row][vector] = hn::MulAdd(value, hn::Set(d, x.scales[at + row]), totals[row][vector]);
       }
     }
   }
@@ -288,18 +280,19 @@ void FewRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
   const int64_t groups = weight.groups(), count = product.rows * groups;
   static thread_local Scratch scratch;
   float* scales = scratch.get<float>(3 * count + count * kGroup / 4);
-  int32_t* sums = reinterpret_cast<int32_t*>(scales + count);
-  float* offsets = reinterpret_cast<float*>(sums + count);
-  int8_t* quants = reinterpret_cast<int8_t*>(offsets + count);
+  int32_t* starts = reinterpret_cast<int32_t*>(scales + count);
+  float* sums = reinterpret_cast<float*>(starts + count);
+  int8_t* quants = reinterpret_cast<int8_t*>(sums + count);
+  const int32_t offset = weight.bits == 8 ? kOffset<8> : kOffset<4>;
   for (int64_t idx = 0; idx < count; ++idx) {
     const float* row = product.x + idx % product.rows * product.x_stride;
     RoundedGroup rounded =
         RoundActivations(row, idx / product.rows * kGroup, weight.in, quants + idx * kGroup);
     scales[idx] = rounded.scale;
-    sums[idx] = rounded.sum;
-    offsets[idx] = rounded.scale * static_cast<float>(rounded.sum);
+    starts[idx] = -offset * rounded.sum;
+    sums[idx] = static_cast<float>(rounded.sum);
   }
-  const Activations x{quants, scales, sums, offsets, product.rows};
+  const Activations x{quants, scales, starts, sums, product.rows};
   for_each_in_runs(weight.tiles(), 2 * product.rows * weight.out * weight.in, [&](int64_t tile) {
     if (weight.bits == 8 && weight.has_minimums) Rows<8, true>(weight, tile, x, 0, product);
     if (weight.bits == 8 && !weight.has_minimums) Rows<8, false>(weight, tile, x, 0, product);

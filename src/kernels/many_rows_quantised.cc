@@ -35,15 +35,17 @@ constexpr int kVectors = kPanelVectors * kPanelsAtOnce;
 constexpr int kHeight = 6;
 
 // How a group multiplies: x and W lie as 32-bit pieces of four inputs, or as kParts pieces of two. AddPiece
-// adds the products of one piece of x with the pieces of 16 columns.
+// adds the products of one piece of x with the pieces of 16 columns. W's values are moved up by kOffset, and
+// sums start at -kOffset times the sum of x. Where kTakesBytes, they may be any of 8 bits, so that 4-bit ones
+// can bring their minimums along.
 #if HWY_TARGET == HWY_AVX3_DL
 
-// Unsigned by signed: 8-bit weights are moved up by 128, and sums start at -128 times the sum of x.
+// Unsigned by signed.
 // In assembler because GCC 12 copies every sum before and after its intrinsic.
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kParts = 1;
-  static constexpr bool kStartsAtSum = kBits == 8;
+  static constexpr int kParts = 1, kOffset = 128;
+  static constexpr bool kTakesBytes = true;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     __m512i four;
     asm("vpbroadcastd %[x], %[four]\n\t"
@@ -72,8 +74,8 @@ struct Arithmetic {
 
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kParts = kBits == 8 ? 2 : 1;
-  static constexpr bool kStartsAtSum = false;
+  static constexpr int kParts = kBits == 8 ? 2 : 1, kOffset = 0;
+  static constexpr bool kTakesBytes = kBits == 8;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
 #if HWY_TARGET == HWY_AVX2
     if constexpr (kBits == 8) {
@@ -97,8 +99,8 @@ struct Arithmetic {
 
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kParts = 1;
-  static constexpr bool kStartsAtSum = false;
+  static constexpr int kParts = 1, kOffset = 0;
+  static constexpr bool kTakesBytes = true;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(*x));
 #pragma GCC unroll 4
@@ -111,8 +113,8 @@ struct Arithmetic {
 
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kParts = 1;
-  static constexpr bool kStartsAtSum = false;
+  static constexpr int kParts = 1, kOffset = 0;
+  static constexpr bool kTakesBytes = true;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     const DInt d;
     for (int byte = 0; byte < 4; ++byte) {
@@ -152,29 +154,44 @@ struct Kernel {
   static constexpr int64_t kGroupPieces = kRowPieces * kTileRows;  // of a group in a panel
 
   const QuantisedMatrix& weight;
-  const int32_t* x;      // [row tiles, groups, kHeight, kParts, 8]
-  const float* scales;   // [row tiles, groups, kHeight]
-  const int32_t* sums;   // the same; what sums start at
-  const float* offsets;  // the same; scale times the sum of the quants, what a minimum is multiplied by
+  const int32_t* x;       // [row tiles, groups, kHeight, kParts, 8]
+  const float* scales;    // [row tiles, groups, kHeight]
+  const int32_t* starts;  // the same; what sums start at
+  const float* sums;      // the same; of the quants, what a minimum is multiplied by
 
   int64_t input_count() const { return weight.in; }
   int64_t step_count() const { return weight.groups(); }
   // 16 KB of quants: half of the first-level cache.
   int64_t step_block() const { return 16384 / (kGroupPieces * 4 * kPanels); }
-  int64_t scale_count() const { return kTileRows * (weight.has_minimums ? 2 : 1); }
-  int64_t panel_bytes(int64_t groups) const { return groups * (kGroupPieces + scale_count()) * 4; }
+  // A panel: pieces of all groups, then scales of all groups, then minimums, then whether any of these is not
+  // 0. Where they begin in a panel of `count` groups, in words of 4 bytes:
+  static constexpr int64_t ScalesAt(int64_t count) { return count * kGroupPieces; }
+  static constexpr int64_t MinimumsAt(int64_t count) { return ScalesAt(count) + count * kTileRows; }
+  static constexpr int64_t HasMinimumsAt(int64_t count) { return MinimumsAt(count) + count * kTileRows; }
 
-  // A panel: pieces of all groups, then scales of all groups, then minimums.
+  int64_t panel_bytes(int64_t groups) const { return (HasMinimumsAt(groups) + 1) * 4; }
+
   void expand(uint8_t* panel, int64_t tile, int64_t first, int64_t count) const {
-    int32_t* pieces = reinterpret_cast<int32_t*>(panel);
-    float* scales_to = reinterpret_cast<float*>(pieces + count * kGroupPieces);
-    float* minimums_to = scales_to + count * kTileRows;
+    int32_t* words = reinterpret_cast<int32_t*>(panel);
+    int32_t& has_minimums = words[HasMinimumsAt(count)];
+    has_minimums = 0;
     for (int64_t group = 0; group < count; ++group) {
       const uint8_t* block = weight.block(tile, first + group);
-      ExpandQuants(block, pieces + group * kGroupPieces);
-      const uint8_t* scale = block + weight.quant_bytes();
-      ExpandHalves(scale, scales_to + group * kTileRows);
-      if (weight.has_minimums) ExpandHalves(scale + 2 * kTileRows, minimums_to + group * kTileRows);
+      int32_t* pieces_to = words + group * kGroupPieces;
+      float* scales_to = reinterpret_cast<float*>(words + ScalesAt(count)) + group * kTileRows;
+      float* minimums_to = reinterpret_cast<float*>(words + MinimumsAt(count)) + group * kTileRows;
+      const uint8_t* halves = block + weight.quant_bytes();
+      ExpandHalves(halves, scales_to);
+      if (!weight.has_minimums) {
+        std::memset(minimums_to, 0, kTileRows * sizeof(float));
+        ExpandQuants(block, pieces_to);
+        continue;
+      }
+      ExpandHalves(halves + 2 * kTileRows, minimums_to);
+      if constexpr (kBits == 4 && Arith::kTakesBytes)
+        if (ExpandEighths(block, scales_to, minimums_to, pieces_to)) continue;
+      ExpandQuants(block, pieces_to);
+      has_minimums = 1;
     }
   }
 
@@ -192,11 +209,12 @@ struct Kernel {
     uint8_t* bytes = reinterpret_cast<uint8_t*>(to);
     const size_t lanes = hn::Lanes(d);
     if constexpr (kBits == 4) {  // 64 bytes hold two steps
+      const auto offset = hn::Set(d, static_cast<uint8_t>(Arith::kOffset));
       for (size_t idx = 0; idx < 256; idx += lanes) {
         auto both = hn::LoadU(d, from + idx);
         size_t at = idx / 64 * 128 + idx % 64;
-        hn::StoreU(hn::And(both, hn::Set(d, 15)), d, bytes + at);
-        hn::StoreU(hn::ShiftRight<4>(both), d, bytes + at + 64);
+        hn::StoreU(hn::Add(hn::And(both, hn::Set(d, 15)), offset), d, bytes + at);
+        hn::StoreU(hn::Add(hn::ShiftRight<4>(both), offset), d, bytes + at + 64);
       }
     } else if constexpr (kParts == 2) {
       const hn::Repartition<int16_t, decltype(d)> d_signed;
@@ -207,15 +225,55 @@ struct Kernel {
         hn::StoreU(hn::BitCast(d, hn::ShiftRight<8>(v)), d, bytes + at + 64);
       }
     } else {
-      const uint8_t offset = Arith::kStartsAtSum ? 128 : 0;
+      const auto offset = hn::Set(d, static_cast<uint8_t>(Arith::kOffset));
       for (size_t idx = 0; idx < 512; idx += lanes)
-        hn::StoreU(hn::Xor(hn::LoadU(d, from + idx), hn::Set(d, offset)), d, bytes + idx);
+        hn::StoreU(hn::Add(hn::LoadU(d, from + idx), offset), d, bytes + idx);
     }
+  }
+
+  // If all 16 minimums are whole eighths that leave values in a byte: 8 * quant + eighths, for scales of an
+  // eighth and no minimums, which spares an operation for each row and group.
+  static HWY_INLINE bool ExpandEighths(const uint8_t* from, float* scales, float* minimums, int32_t* to) {
+    const DFloat d;
+    const DInt d_int;
+    HWY_ALIGN int32_t eighths[kTileRows];
+    for (int vector = 0; vector < kPanelVectors; ++vector) {
+      const VFloat wanted = hn::Mul(hn::Load(d, minimums + vector * kLanes), hn::Set(d, 8.0f));
+      const VInt whole = hn::NearestInt(wanted);
+      const auto fits =
+          hn::And(hn::Eq(hn::ConvertTo(d, whole), wanted),
+                  hn::And(hn::Ge(wanted, hn::Set(d, -128.0f)), hn::Le(wanted, hn::Set(d, 7.0f))));
+      if (!hn::AllTrue(d, fits)) return false;
+      // The same in each of four bytes, moved up.
+      VInt byte = hn::And(hn::Add(whole, hn::Set(d_int, Arith::kOffset)), hn::Set(d_int, 255));
+      byte = hn::Or(byte, hn::ShiftLeft<8>(byte));
+      hn::Store(hn::Or(byte, hn::ShiftLeft<16>(byte)), d_int, eighths + vector * kLanes);
+    }
+    for (int vector = 0; vector < kPanelVectors; ++vector) {
+      float* scale = scales + vector * kLanes;
+      hn::Store(hn::Mul(hn::Load(d, scale), hn::Set(d, 0.125f)), d, scale);
+      hn::Store(hn::Zero(d), d, minimums + vector * kLanes);
+    }
+    const hn::CappedTag<uint8_t, 64> d_byte;
+    const auto mask = hn::Set(d_byte, 15 * 8);
+    uint8_t* bytes = reinterpret_cast<uint8_t*>(to);
+    for (size_t idx = 0; idx < 256; idx += hn::Lanes(d_byte)) {
+      const auto start = hn::LoadU(d_byte, reinterpret_cast<const uint8_t*>(eighths) + idx % 64);
+      const auto both = hn::LoadU(d_byte, from + idx);
+      const size_t at = idx / 64 * 128 + idx % 64;
+      hn::StoreU(hn::Add(hn::And(hn::ShiftLeft<3>(both), mask), start), d_byte, bytes + at);
+      hn::StoreU(hn::Add(hn::And(hn::ShiftRight<1>(both), mask), start), d_byte, bytes + at + 64);
+    }
+    return true;
   }
 
   void multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                 const Target& target) const {
-    if (weight.has_minimums)
+    bool has_minimums = false;
+    for (int64_t panel = 0; panel < kPanels; ++panel)
+      has_minimums |=
+          reinterpret_cast<const int32_t*>(panels.first + panel * panels.stride)[HasMinimumsAt(count)] != 0;
+    if (has_minimums)
       Multiply<true>(panels, row_tile, first, count, target);
     else
       Multiply<false>(panels, row_tile, first, count, target);
@@ -232,12 +290,12 @@ struct Kernel {
     auto at = [next = panels.stride / 4](int vector) {
       return vector / kPanelVectors * next + vector % kPanelVectors * kLanes;
     };
-    const float* w_scales = reinterpret_cast<const float*>(pieces + count * kGroupPieces);
-    const float* w_minimums = w_scales + count * kTileRows;
+    const float* w_scales = reinterpret_cast<const float*>(pieces + ScalesAt(count));
+    const float* w_minimums = reinterpret_cast<const float*>(pieces + MinimumsAt(count));
     const int32_t* x_pieces = x + start * kRowPieces;
     const float* x_scales = scales + start;
-    const int32_t* x_sums = sums + start;
-    const float* x_offsets = offsets + start;
+    const int32_t* x_starts = starts + start;
+    const float* x_sums = sums + start;
 
     // AVX2 has no registers left for these; the compiler is told so, or it would spill the sums instead.
     constexpr int64_t kWidth = kPanels * kTileRows;
@@ -258,7 +316,7 @@ struct Kernel {
       for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
         for (int vector = 0; vector < kVectors; ++vector)
-          group_sums[row][vector] = Arith::kStartsAtSum ? hn::Set(d_int, x_sums[row]) : hn::Zero(d_int);
+          group_sums[row][vector] = Arith::kOffset != 0 ? hn::Set(d_int, x_starts[row]) : hn::Zero(d_int);
 #pragma GCC unroll 8
       for (int quad = 0; quad < 8; ++quad)
 #pragma GCC unroll 2
@@ -279,18 +337,18 @@ struct Kernel {
         if (kMinimums) minimum = hn::Load(d, w_minimums + at(vector));
 #pragma GCC unroll 16
         for (int row = 0; row < kHeight; ++row) {
-          VFloat value = hn::Mul(hn::ConvertTo(d, Finish<kBits>(group_sums[row][vector])), scale);
+          VFloat value = hn::ConvertTo(d, Finish<kBits>(group_sums[row][vector]));
+          if (kMinimums) value = hn::MulAdd(minimum, hn::Set(d, x_sums[row]), value);
           float* total = totals + row * kWidth + vector * kLanes;
-          VFloat sum = hn::MulAdd(value, hn::Set(d, x_scales[row]), hn::Load(d, total));
-          if (kMinimums) sum = hn::MulAdd(minimum, hn::Set(d, x_offsets[row]), sum);
-          hn::Store(sum, d, total);
+          hn::Store(hn::MulAdd(hn::Mul(value, scale), hn::Set(d, x_scales[row]), hn::Load(d, total)), d,
+                    total);
         }
       }
       w_scales += kTileRows;
       if (kMinimums) w_minimums += kTileRows;
       x_scales += kHeight;
+      x_starts += kHeight;
       x_sums += kHeight;
-      x_offsets += kHeight;
     }
 
 #pragma GCC unroll 16
@@ -310,8 +368,8 @@ struct Kernel {
 
 // Rounds x into the tiles that the micro-kernel walks.
 template <int kBits>
-void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, float* scales, int32_t* sums,
-               float* offsets) {
+void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, float* scales, int32_t* starts,
+               float* sums) {
   using Arith = Arithmetic<kBits>;
   constexpr int kRowPieces = Kernel<kBits>::kRowPieces;
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
@@ -325,8 +383,8 @@ void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, f
         if (row < product.rows)
           rounded = RoundActivations(product.x + row * product.x_stride, group * kGroup, in, quants);
         scales[at] = rounded.scale;
-        sums[at] = Arith::kStartsAtSum ? -128 * rounded.sum : 0;
-        offsets[at] = rounded.scale * static_cast<float>(rounded.sum);
+        starts[at] = -Arith::kOffset * rounded.sum;
+        sums[at] = static_cast<float>(rounded.sum);
         int32_t* to = x + at * kRowPieces;
         if constexpr (Arith::kParts == 1) {
           std::memcpy(to, quants, kGroup);
@@ -349,10 +407,10 @@ void Run(const Product& product, const QuantisedMatrix& weight) {
   static thread_local Scratch scratch;
   int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 3));
   float* scales = reinterpret_cast<float*>(x + count * kRowPieces);
-  int32_t* sums = reinterpret_cast<int32_t*>(scales + count);
-  float* offsets = reinterpret_cast<float*>(sums + count);
-  RoundRows<kBits>(product, weight.in, weight.groups(), x, scales, sums, offsets);
-  multiply_blocked(Kernel<kBits>{weight, x, scales, sums, offsets}, product, weight.out, weight.row_scales);
+  int32_t* starts = reinterpret_cast<int32_t*>(scales + count);
+  float* sums = reinterpret_cast<float*>(starts + count);
+  RoundRows<kBits>(product, weight.in, weight.groups(), x, scales, starts, sums);
+  multiply_blocked(Kernel<kBits>{weight, x, scales, starts, sums}, product, weight.out, weight.row_scales);
 }
 
 void ManyRowsQuantised(const Product& product, const QuantisedMatrix& weight) {

@@ -35,15 +35,15 @@ constexpr int64_t kLanes = HWY_MIN(HWY_LANES(float), 16);
 constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23
 
 // Steps in which the range of a group is cut, as candidates for 4 bits. More than 15 clips the largest value,
-// fewer leave room above it; either may fit the values between better. With the line fitted to each, four
-// take 17 % off the squared error of the plain range on normal and heavy-tailed weights, twice as many with a
+// fewer leave room above it; either may fit the values between better. With the line fitted to each, five
+// take 17 % off the squared error of the plain range on normal and heavy-tailed weights, eight with a
 // second pass 20 %. 15 must be among them: weights that were rounded to 16 values before stay what they are.
-constexpr float kSteps[] = {14.0f, 15.0f, 15.5f, 16.0f};
+constexpr float kSteps[] = {14.0f, 14.5f, 15.0f, 15.5f, 16.0f};
 constexpr float kManySteps[] = {13.5f, 14.0f, 14.5f, 15.0f, 15.5f, 16.0f, 16.5f, 17.0f};
 // The same for 8 bits, where only errors of unequal weight make a search worth while.
 constexpr float kSymmetricSteps[] = {126.0f, 126.5f, 127.0f, 127.5f, 128.0f};
 
-// value = quant * scale + minimum of kLanes groups side by side.
+// value = quant * scale + minimum, of kLanes groups side by side.
 struct Line {
   VFloat scale, minimum;
 };
@@ -76,10 +76,23 @@ HWY_INLINE Range RangeOf(const float* columns) {
   return {low, high};
 }
 
+// A minimum in whole eighths of a step, and whether 8 * quant + eighths is a byte for every quant.
+struct Eighths {
+  VFloat steps;
+  hn::Mask<DFloat> fit;
+};
+HWY_INLINE Eighths EighthsOf(VFloat steps) {
+  const DFloat d;
+  const VFloat eighths = hn::Round(hn::Mul(steps, hn::Set(d, 8.0f)));
+  const auto fit = hn::And(hn::Ge(eighths, hn::Set(d, -128.0f)), hn::Le(eighths, hn::Set(d, 7.0f)));
+  return {hn::Mul(eighths, hn::Set(d, 0.125f)), fit};
+}
+
 // The line of least squares through the values, for the quants that `line` gives them, and the squared error
-// that it leaves (less a constant).
+// that it leaves (less a constant). Its minimum is in whole eighths of the scale where it may be; `low` is
+// what was subtracted from the values.
 template <bool kWeighted>
-HWY_INLINE VFloat Refit(const float* columns, const float* importance, Line& line) {
+HWY_INLINE VFloat Refit(const float* columns, const float* importance, VFloat low, Line& line) {
   const DFloat d;
   const VFloat rounder = hn::Set(d, kRounder), top = hn::Set(d, kRounder + 15.0f);
   VFloat inverse = InverseOrZero(line.scale);
@@ -117,20 +130,35 @@ HWY_INLINE VFloat Refit(const float* columns, const float* importance, Line& lin
   line.scale = hn::IfThenElse(is_line, scale, line.scale);
   line.minimum = hn::IfThenElse(is_line, minimum, line.minimum);
   VFloat error = hn::Neg(hn::MulAdd(line.scale, products, hn::Mul(line.minimum, values)));
+
+  // With the minimum at n steps of the scale, the scale that fits best is the whole values' product with
+  // quant + n over the square of that.
+  const Eighths eighths = EighthsOf(hn::Mul(hn::Add(line.minimum, low), InverseOrZero(line.scale)));
+  const VFloat n = eighths.steps, whole_values = hn::MulAdd(low, weights, values);
+  const VFloat product = hn::MulAdd(n, whole_values, hn::MulAdd(low, quants, products));
+  const VFloat square = hn::MulAdd(n, hn::MulAdd(n, weights, hn::Add(quants, quants)), squares);
+  const VFloat step = hn::Mul(product, InverseOrZero(square));
+  const auto is_whole = hn::And(hn::And(is_line, eighths.fit), hn::Gt(step, hn::Zero(d)));
+  const VFloat constant = hn::Mul(low, hn::Add(values, whole_values));
+  error = hn::IfThenElse(is_whole, hn::NegMulAdd(step, product, constant), error);
+  line.scale = hn::IfThenElse(is_whole, step, line.scale);
+  line.minimum = hn::IfThenElse(is_whole, hn::MulSub(step, n, low), line.minimum);
   return hn::IfThenElse(is_line, error, hn::Set(d, 3e38f));
 }
 
-// Of values from 0 to `width`.
+// Of values from 0 to `width`, which lie on `low`.
 template <bool kWeighted, size_t kCount>
-HWY_INLINE Line BestLine(const float* columns, VFloat width, const float* importance,
+HWY_INLINE Line BestLine(const float* columns, VFloat low, VFloat width, const float* importance,
                          const float (&steps)[kCount]) {
   const DFloat d;
   Line best{hn::Mul(width, hn::Set(d, 1.0f / 15.0f)), hn::Zero(d)};
   VFloat least = hn::Set(d, 3e38f);
   for (float count : steps) {
-    Line line{hn::Mul(width, hn::Set(d, 1.0f / count)), hn::Zero(d)};
+    const VFloat scale = hn::Mul(width, hn::Set(d, 1.0f / count));
+    const Eighths start = EighthsOf(hn::Mul(low, InverseOrZero(scale)));
+    Line line{scale, hn::IfThenElseZero(start.fit, hn::MulSub(start.steps, scale, low))};
     for (int pass = 0; pass < (kWeighted ? 2 : 1); ++pass) {
-      VFloat error = Refit<kWeighted>(columns, importance, line);
+      VFloat error = Refit<kWeighted>(columns, importance, low, line);
       auto is_less = hn::Lt(error, least);
       least = hn::Min(error, least);
       best.scale = hn::IfThenElse(is_less, line.scale, best.scale);
@@ -165,13 +193,25 @@ HWY_INLINE VFloat BestScale(const float* columns, const float* importance, VFloa
   return best;
 }
 
-// Stored in float16, and what that stands for: both times the power of two of its row.
-HWY_INLINE VFloat StoreHalf(VFloat v, VFloat row_scale, VFloat inverse_row_scale, uint8_t* to) {
+// Stored in float16, and what that stands for.
+HWY_INLINE VFloat StoreHalf(VFloat v, uint8_t* to) {
   const DFloat d;
   const hn::Rebind<hwy::float16_t, DFloat> d_half;
-  auto half = hn::DemoteTo(d_half, hn::Mul(v, inverse_row_scale));
+  auto half = hn::DemoteTo(d_half, v);
   hn::StoreU(half, d_half, reinterpret_cast<hwy::float16_t*>(to));
-  return hn::Mul(hn::PromoteTo(d, half), row_scale);
+  return hn::PromoteTo(d, half);
+}
+
+// The scale that is stored, in units of the power of two of its row.
+HWY_INLINE VFloat StoreScale(VFloat scale, VFloat row_scale, VFloat inverse_row_scale, uint8_t* to) {
+  return hn::Mul(StoreHalf(hn::Mul(scale, inverse_row_scale), to), row_scale);
+}
+
+// The minimum that is stored, in steps of the scale, whole eighths where they fit a byte.
+HWY_INLINE VFloat StoreMinimum(VFloat minimum, VFloat scale, uint8_t* to) {
+  const VFloat steps = hn::Mul(minimum, InverseOrZero(scale));
+  const Eighths eighths = EighthsOf(steps);
+  return hn::Mul(StoreHalf(hn::IfThenElse(eighths.fit, eighths.steps, steps), to), scale);
 }
 
 // Quants of one column, clamped, as integers.
@@ -256,14 +296,17 @@ void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, 
   float* row_scales = to.row_scales + tile * kTileRows;
   for (int64_t row = 0; row < kTileRows; ++row) {
     float largest = row < valid ? LargestOf(rows + row * row_stride, to.in) : 0.0f;
-    // A scale is at most 2 / 14 of it, a fitted minimum may lie a little beyond it.
-    row_scales[row] = row_scale_of(kBits == 8 ? largest / 127.0f : 2.0f * largest);
+    // 4 bits: a group of equal values is their negative, times -1.
+    row_scales[row] = row_scale_of(kBits == 8 ? largest / 127.0f : largest);
     inverses[row] = 1.0f / row_scales[row];
   }
   HWY_ALIGN float columns[kGroup * kTileRows] = {};
   for (int64_t group = 0; group < to.groups(); ++group) {
     const float* weight = importance ? importance + group * kGroup : nullptr;
     const int64_t count = to.inputs_of(group);
+    // Where nothing is important, everything is alike.
+    if (weight && std::all_of(weight, weight + count, [](float value) { return value == 0; }))
+      weight = nullptr;
     LoadColumns(rows + group * kGroup, row_stride, valid, count, columns);
     HWY_ALIGN float whole_weight[kGroup] = {};
     if (count < kGroup) {
@@ -286,16 +329,19 @@ void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, 
       if constexpr (kBits == 8) {
         VFloat largest = hn::Max(hn::Neg(range.low), range.high);
         line.scale = weight ? BestScale(from, weight, largest) : hn::Mul(largest, hn::Set(d, 1.0f / 127.0f));
-        line.scale = StoreHalf(line.scale, row_scale, inverse, scales + 2 * lane);
+        line.scale = StoreScale(line.scale, row_scale, inverse, scales + 2 * lane);
       } else {
         Subtract(range.low, from);
         VFloat width = hn::Sub(range.high, range.low);
-        line = weight ? BestLine<true>(from, width, weight, kManySteps)
-                      : BestLine<false>(from, width, weight, kSteps);
-        line.scale = StoreHalf(line.scale, row_scale, inverse, scales + 2 * lane);
+        line = weight ? BestLine<true>(from, range.low, width, weight, kManySteps)
+                      : BestLine<false>(from, range.low, width, weight, kSteps);
         VFloat minimum = hn::Add(line.minimum, range.low);
-        line.minimum =
-            hn::Sub(StoreHalf(minimum, row_scale, inverse, scales + 2 * (kTileRows + lane)), range.low);
+        const VFloat stored = StoreScale(line.scale, row_scale, inverse, scales + 2 * lane);
+        const auto is_flat = hn::Gt(hn::Abs(minimum), hn::Mul(stored, hn::Set(d, kMostSteps)));
+        line.scale = hn::IfThenElse(is_flat, hn::Neg(minimum), line.scale);
+        line.scale = StoreScale(line.scale, row_scale, inverse, scales + 2 * lane);
+        minimum = StoreMinimum(minimum, line.scale, scales + 2 * (kTileRows + lane));
+        line.minimum = hn::Sub(minimum, range.low);
       }
       RoundBlock<kBits>(from, line, block + lane * 4);
     }
@@ -399,7 +445,7 @@ void write_half(uint8_t* to, int64_t idx, float value) {
   std::memcpy(to + 2 * idx, &bits, 2);
 }
 
-// Scales and minimums of one row (`first_group` of the file's own), at its place in the blocks.
+// Scales and minimums of one row, at its place in the blocks.
 void pack_row_scales(const float* scales, const float* minimums, int64_t groups_per_row,
                      const QuantisedMatrix& to, int64_t tile, int64_t row) {
   const int64_t idx = tile * kTileRows + row, repeat = to.groups() / groups_per_row;
@@ -411,10 +457,20 @@ void pack_row_scales(const float* scales, const float* minimums, int64_t groups_
   float row_scale = row_scale_of(largest), inverse = 1.0f / row_scale;
   to.row_scales[idx] = row_scale;
   for (int64_t group = 0; group < to.groups(); ++group) {
-    uint8_t* at = to.block(tile, group) + to.quant_bytes();
+    uint8_t* block = to.block(tile, group);
+    uint8_t* at = block + to.quant_bytes();
     write_half(at, row, is_row ? scales[group / repeat] * inverse : 0.0f);
-    if (to.has_minimums)
-      write_half(at + 2 * kTileRows, row, is_row && minimums ? minimums[group / repeat] * inverse : 0.0f);
+    if (!to.has_minimums) continue;
+    const float scale = read_half(at, row),
+                minimum = is_row && minimums ? minimums[group / repeat] * inverse : 0;
+    float steps = scale != 0 ? minimum / scale : 0.0f;
+    if (std::fabs(minimum) > kMostSteps * std::fabs(scale)) {
+      write_half(at, row, -minimum);
+      steps = -1.0f;
+      for (int64_t word = 0; word < to.quant_bytes(); word += 4 * kTileRows)
+        std::memset(block + word + 4 * row, 0, 4);
+    }
+    write_half(at + 2 * kTileRows, row, steps);
   }
 }
 
@@ -449,9 +505,10 @@ void unpack_groups(const QuantisedMatrix& from, void* quants, float* scales, flo
       const uint8_t* at = from.block(tile, group) + from.quant_bytes();
       for (int64_t row = 0; row < valid; ++row) {
         const int64_t idx = tile * kTileRows + row;
-        scales[idx * from.groups() + group] = read_half(at, row) * from.row_scales[idx];
+        const float scale = read_half(at, row) * from.row_scales[idx];
+        scales[idx * from.groups() + group] = scale;
         if (from.has_minimums)
-          minimums[idx * from.groups() + group] = read_half(at + 2 * kTileRows, row) * from.row_scales[idx];
+          minimums[idx * from.groups() + group] = read_half(at + 2 * kTileRows, row) * scale;
       }
     }
   });
@@ -466,15 +523,13 @@ void dequantise(const QuantisedMatrix& from, float* weights) {
       for (int64_t row = 0; row < valid; ++row) {
         const int64_t idx = tile * kTileRows + row;
         const float scale = read_half(at, row) * from.row_scales[idx];
-        const float minimum =
-            from.has_minimums ? read_half(at + 2 * kTileRows, row) * from.row_scales[idx] : 0.0f;
+        const float minimum = from.has_minimums ? read_half(at + 2 * kTileRows, row) : 0.0f;
         float* to = weights + idx * from.in + group * kGroup;
         for (int64_t col = 0; col < from.inputs_of(group); ++col) {
           const uint8_t* quad = block + (from.bits == 8 ? col / 4 : col / 8) * 4 * kTileRows + row * 4;
           int32_t quant =
               from.bits == 8 ? static_cast<int8_t>(quad[col % 4]) : quad[col % 4] >> (col % 8 / 4 * 4) & 15;
-          float value = static_cast<float>(quant) * scale;
-          to[col] = from.has_minimums ? value + minimum : value;
+          to[col] = (static_cast<float>(quant) + minimum) * scale;
         }
       }
     }

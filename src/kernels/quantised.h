@@ -8,8 +8,9 @@
 //           the high half of each byte, values 0 .. 15                                     256 bytes
 //   16 scales, float16                                                                      32 bytes
 //   16 minimums, float16, when the matrix has them                                          32 bytes
-// weight = (quant * scale + minimum) * row_scale; row_scale is a power of two that keeps the float16 numbers
-// of a row in range. Rows beyond the last are zero.
+// weight = (quant + minimum) * scale * row_scale; row_scale is a power of two that keeps the scales of a row
+// in range. quantise() keeps minimums to whole eighths from -16 to 7/8 wherever a group's values allow it:
+// 8 * (quant + minimum) is then a byte, which is what fast products multiply. Rows beyond the last are zero.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ constexpr int64_t kGroup = 32;
 constexpr int64_t kTileRows = 16;
 // Of blocks kept in files (weights/packed_file.h): raise it with every change of what the bytes of a matrix
 // are, be it the layout above or how weights are rounded.
-constexpr int64_t kLayoutVersion = 3;
+constexpr int64_t kLayoutVersion = 4;
 
 // The caller owns the memory: `blocks` has blocks_bytes() and is 32-byte aligned, `row_scales` has
 // padded_out() values.
@@ -57,7 +58,8 @@ void quantise(const void* weights, Float type, int64_t row_stride, const Quantis
 
 // A file's own groups: int8 [out, in] or two 4-bit values a byte, first in the low half, [out, in / 2];
 // scales and minimums [out, groups_per_row], where a row's groups are a multiple of 32 long, or as many as
-// to.groups(). minimums may be null.
+// to.groups(); weight = quant * scale + minimum. minimums may be null. Where a minimum is more than 2^15
+// times the scale, all weights of the group become the minimum.
 void pack_groups(const void* quants, const float* scales, const float* minimums, int64_t groups_per_row,
                  const QuantisedMatrix& to);
 // The inverse, in groups of 32. `minimums` may be null when the matrix has none.

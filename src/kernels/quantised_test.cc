@@ -41,8 +41,8 @@ double error_of_steps(const float* group, int64_t count, double low, double high
 }
 
 // 8 bits: every weight is within half a step, and the float16 rounding of its scale. 4 bits: the group's
-// squared error is at most that of 16 values spread over its range, and no weight is further off than the
-// step by which the range may be cut.
+// squared error is at most that of 16 values spread over its range and of their start in whole eighths of a
+// step, and no weight is further off than the step by which the range may be cut.
 void expect_close(const Floats& weights, const Owner& owner) {
   std::vector<float> got = owner.weights();
   int64_t count = 0;
@@ -62,8 +62,8 @@ void expect_close(const Floats& weights, const Owner& owner) {
     }
     if (is_int8) continue;
     double plain = error_of_steps(group, count, *low, *high, 15, nullptr),
-           of_halves = std::pow(largest * 5e-4, 2);
-    ASSERT_LE(error, plain * 1.01 + kGroup * of_halves) << "group at " << start;
+           of_eighths = std::pow((*high - *low) / 15.0 / 16, 2), of_halves = std::pow(largest * 5e-4, 2);
+    ASSERT_LE(error, plain * 1.01 + kGroup * (of_eighths + of_halves)) << "group at " << start;
   }
 }
 
@@ -215,8 +215,8 @@ TEST(PackGroups, IsUndoneByUnpackGroups) {
         for (uint8_t& byte : quants) byte = static_cast<uint8_t>(generator());
         std::vector<float> scales(static_cast<size_t>(out * kGroups)), minimums(scales.size());
         for (float& scale : scales) scale = half_to_float(static_cast<uint16_t>(0x2000 + generator() % 4096));
-        for (float& minimum : minimums)
-          minimum = -half_to_float(static_cast<uint16_t>(0x2000 + generator() % 4096));
+        for (size_t idx = 0; idx < minimums.size(); ++idx)
+          minimums[idx] = scales[idx] * (static_cast<float>(generator() % 136) - 128.0f) / 8.0f;
         Owner owner(bits, has_minimums, out, kIn);
         pack_groups(quants.data(), scales.data(), has_minimums ? minimums.data() : nullptr, kGroups,
                     owner.view);

@@ -1,10 +1,14 @@
-// The power of two of a row of a quantised matrix.
+// How the scales and minimums of a quantised matrix fit into float16.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 
 namespace vlm::kernels {
+
+// Of minimums, in steps of their scale: beyond it the steps are less than what float16 rounds off, and all
+// values of a group count as its minimum.
+constexpr float kMostSteps = 32768.0f;
 
 // float16 reaches from 2^-14 to 2^16: the power of two that brings numbers of up to `largest` below 2^15.
 inline float row_scale_of(float largest) {
