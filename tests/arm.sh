@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The kernels' unit tests, compiled for 64-bit ARM and run by qemu: once with NEON alone, once with its dot products.
+# The kernels' unit tests, compiled for 64-bit ARM and run by qemu: with NEON alone, with its dot
+# products, and with its 8-bit matrix products.
 #   tests/arm.sh [BUILD FOLDER]
 # Without a cross compiler (g++-aarch64-linux-gnu), qemu-aarch64 (qemu-user) or GoogleTest's sources (googletest) it says so and
 # succeeds. Correctness only: qemu's speed says nothing about a processor's.
@@ -24,7 +25,7 @@ sources=(src/base/{parallel,half,error,log}.cc src/kernels/{cpu,quantised,few_ro
   src/kernels/{product,outlier,quantised}_test.cc)
 
 status=0
-for features in armv8-a armv8.2-a+dotprod; do
+for features in armv8-a armv8.2-a+dotprod armv8.2-a+dotprod+i8mm; do
   objects=()
   : > "$build/todo"
   mkdir -p "$build/$features"

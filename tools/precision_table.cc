@@ -63,7 +63,7 @@ double relative_error(const Tensor& found, const Tensor& wanted) {
 
 std::string cell(const Outcome& found, const Outcome& wanted) {
   double error = relative_error(found.rows, wanted.rows);
-  if (error == 0) return "- | -";  // no layer's width is a multiple of 32
+  if (error == 0) return "- | -";  // no layer is wide enough for groups of 32
   std::string text = fmt::format("{:.1f} %", 100 * error);
   if (!wanted.are_logits) return text + " | ";
   double same = found.rows.argmax(1).eq(wanted.rows.argmax(1)).to(at::kDouble).mean().item<double>();
@@ -232,7 +232,7 @@ constexpr char kCasesIntroduction[] =
     "weight to\n"
     "8 bits of mantissa: what it changes is what a case's random layers make of any small difference. \"-\": "
     "no layer\n"
-    "of the case has a width that is a multiple of 32.\n\n"
+    "of the case is wide enough for groups of 32.\n\n"
     "| case | bf16: error | same | int8: error | same | int4: error | same |\n"
     "| --- | --- | --- | --- | --- | --- | --- |\n";
 

@@ -37,7 +37,8 @@ constexpr int kHeight = 6;
 // How a group multiplies: x and W lie as 32-bit pieces of four inputs, or as kParts pieces of two. AddPiece
 // adds the products of one piece of x with the pieces of 16 columns. W's values are moved up by kOffset, and
 // sums start at -kOffset times the sum of x. Where kTakesBytes, they may be any of 8 bits, so that 4-bit ones
-// can bring their minimums along.
+// can bring their minimums along. Where kInPairs, AddGroup takes the place of AddPiece: pieces of eight
+// inputs of two rows, or of two columns, lie side by side.
 #if HWY_TARGET == HWY_AVX3_DL
 
 // Unsigned by signed.
@@ -45,7 +46,7 @@ constexpr int kHeight = 6;
 template <int kBits>
 struct Arithmetic {
   static constexpr int kParts = 1, kOffset = 128;
-  static constexpr bool kTakesBytes = true;
+  static constexpr bool kTakesBytes = true, kInPairs = false;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     __m512i four;
     asm("vpbroadcastd %[x], %[four]\n\t"
@@ -75,7 +76,7 @@ struct Arithmetic {
 template <int kBits>
 struct Arithmetic {
   static constexpr int kParts = kBits == 8 ? 2 : 1, kOffset = 0;
-  static constexpr bool kTakesBytes = kBits == 8;
+  static constexpr bool kTakesBytes = kBits == 8, kInPairs = false;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
 #if HWY_TARGET == HWY_AVX2
     if constexpr (kBits == 8) {
@@ -95,12 +96,53 @@ struct Arithmetic {
   }
 };
 
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+
+// One instruction multiplies eight inputs of two rows by those of two columns: 24 of them, of three pairs of
+// rows and eight of columns, add up in 24 registers.
+template <int kBits>
+struct Arithmetic {
+  static constexpr int kParts = 1, kOffset = 0;
+  static constexpr bool kTakesBytes = true, kInPairs = true;
+  static HWY_INLINE void AddGroup(VInt (&sums)[kHeight][kVectors], const int32_t* w, const int32_t* x) {
+    int32x4_t pairs[kHeight / 2][2 * kVectors];
+#pragma GCC unroll 16
+    for (auto& row : pairs)
+#pragma GCC unroll 16
+      for (int32x4_t& pair : row) pair = vdupq_n_s32(0);
+#pragma GCC unroll 4
+    for (int octet = 0; octet < 4; ++octet) {
+      int8x16_t rows[kHeight / 2];
+#pragma GCC unroll 4
+      for (int row = 0; row < kHeight / 2; ++row)
+        rows[row] = vreinterpretq_s8_s32(vld1q_s32(x + row * 16 + octet * 4));
+#pragma GCC unroll 16
+      for (int column = 0; column < 2 * kVectors; ++column) {
+        const int8x16_t columns = vreinterpretq_s8_s32(vld1q_s32(w + octet * 2 * kTileRows + column * 4));
+#pragma GCC unroll 4
+        for (int row = 0; row < kHeight / 2; ++row)
+          pairs[row][column] = vmmlaq_s32(pairs[row][column], rows[row], columns);
+      }
+    }
+    // Two by two outputs come apart into rows.
+#pragma GCC unroll 16
+    for (int row = 0; row < kHeight; ++row)
+#pragma GCC unroll 16
+      for (int vector = 0; vector < kVectors; ++vector) {
+        const int64x2_t left = vreinterpretq_s64_s32(pairs[row / 2][2 * vector]);
+        const int64x2_t right = vreinterpretq_s64_s32(pairs[row / 2][2 * vector + 1]);
+        const int64x2_t line = row % 2 == 0 ? vuzp1q_s64(left, right) : vuzp2q_s64(left, right);
+        sums[row][vector].raw = vreinterpretq_s32_s64(line);
+      }
+  }
+};
+
 #elif defined(__ARM_FEATURE_DOTPROD)
 
 template <int kBits>
 struct Arithmetic {
   static constexpr int kParts = 1, kOffset = 0;
-  static constexpr bool kTakesBytes = true;
+  static constexpr bool kTakesBytes = true, kInPairs = false;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(*x));
 #pragma GCC unroll 4
@@ -114,7 +156,7 @@ struct Arithmetic {
 template <int kBits>
 struct Arithmetic {
   static constexpr int kParts = 1, kOffset = 0;
-  static constexpr bool kTakesBytes = true;
+  static constexpr bool kTakesBytes = true, kInPairs = false;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     const DInt d;
     for (int byte = 0; byte < 4; ++byte) {
@@ -182,16 +224,34 @@ struct Kernel {
       float* minimums_to = reinterpret_cast<float*>(words + MinimumsAt(count)) + group * kTileRows;
       const uint8_t* halves = block + weight.quant_bytes();
       ExpandHalves(halves, scales_to);
-      if (!weight.has_minimums) {
+      bool is_whole = false;  // nothing left to the minimums
+      if (weight.has_minimums) {
+        ExpandHalves(halves + 2 * kTileRows, minimums_to);
+        if constexpr (kBits == 4 && Arith::kTakesBytes)
+          is_whole = ExpandEighths(block, scales_to, minimums_to, pieces_to);
+        if (!is_whole) has_minimums = 1;
+      } else {
         std::memset(minimums_to, 0, kTileRows * sizeof(float));
-        ExpandQuants(block, pieces_to);
-        continue;
       }
-      ExpandHalves(halves + 2 * kTileRows, minimums_to);
-      if constexpr (kBits == 4 && Arith::kTakesBytes)
-        if (ExpandEighths(block, scales_to, minimums_to, pieces_to)) continue;
-      ExpandQuants(block, pieces_to);
-      has_minimums = 1;
+      if (!is_whole) ExpandQuants(block, pieces_to);
+      if constexpr (Arith::kInPairs) PairQuads(pieces_to);
+    }
+  }
+
+  // Of four inputs of 16 columns, and of the next four: eight of two columns.
+  static HWY_INLINE void PairQuads(int32_t* pieces) {
+    const DInt d;
+    for (int octet = 0; octet < 4; ++octet, pieces += 2 * kTileRows) {
+      VInt first[kPanelVectors], second[kPanelVectors];
+      for (int vector = 0; vector < kPanelVectors; ++vector) {
+        first[vector] = hn::Load(d, pieces + vector * kLanes);
+        second[vector] = hn::Load(d, pieces + kTileRows + vector * kLanes);
+      }
+      for (int vector = 0; vector < kPanelVectors; ++vector) {
+        int32_t* to = pieces + 2 * vector * kLanes;
+        hn::Store(hn::InterleaveLower(d, first[vector], second[vector]), d, to);
+        hn::Store(hn::InterleaveUpper(d, first[vector], second[vector]), d, to + kLanes);
+      }
     }
   }
 
@@ -312,23 +372,29 @@ struct Kernel {
 
     for (int64_t group = 0; group < count; ++group) {
       VInt group_sums[kHeight][kVectors];
+      if constexpr (Arith::kInPairs) {
+        Arith::AddGroup(group_sums, pieces, x_pieces);
+        pieces += kGroupPieces;
+      } else {
 #pragma GCC unroll 16
-      for (int row = 0; row < kHeight; ++row)
+        for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
-        for (int vector = 0; vector < kVectors; ++vector)
-          group_sums[row][vector] = Arith::kOffset != 0 ? hn::Set(d_int, x_starts[row]) : hn::Zero(d_int);
+          for (int vector = 0; vector < kVectors; ++vector)
+            group_sums[row][vector] = Arith::kOffset != 0 ? hn::Set(d_int, x_starts[row]) : hn::Zero(d_int);
 #pragma GCC unroll 8
-      for (int quad = 0; quad < 8; ++quad)
+        for (int quad = 0; quad < 8; ++quad)
 #pragma GCC unroll 2
-        for (int part = 0; part < kParts; ++part) {
-          VInt w[kVectors];
+          for (int part = 0; part < kParts; ++part) {
+            VInt w[kVectors];
 #pragma GCC unroll 16
-          for (int vector = 0; vector < kVectors; ++vector) w[vector] = hn::Load(d_int, pieces + at(vector));
+            for (int vector = 0; vector < kVectors; ++vector)
+              w[vector] = hn::Load(d_int, pieces + at(vector));
 #pragma GCC unroll 16
-          for (int row = 0; row < kHeight; ++row)
-            Arith::AddPiece(group_sums[row], w, x_pieces + row * kRowPieces + part * 8 + quad);
-          pieces += kTileRows;
-        }
+            for (int row = 0; row < kHeight; ++row)
+              Arith::AddPiece(group_sums[row], w, x_pieces + row * kRowPieces + part * 8 + quad);
+            pieces += kTileRows;
+          }
+      }
       x_pieces += kHeight * kRowPieces;
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector) {
@@ -386,7 +452,10 @@ void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, f
         starts[at] = -Arith::kOffset * rounded.sum;
         sums[at] = static_cast<float>(rounded.sum);
         int32_t* to = x + at * kRowPieces;
-        if constexpr (Arith::kParts == 1) {
+        if constexpr (Arith::kInPairs) {
+          to = x + (at - line % 2) * kRowPieces + line % 2 * 2;
+          for (int64_t octet = 0; octet < 4; ++octet) std::memcpy(to + octet * 4, quants + octet * 8, 8);
+        } else if constexpr (Arith::kParts == 1) {
           std::memcpy(to, quants, kGroup);
         } else {
           const hn::CappedTag<int16_t, 16> d;
