@@ -104,6 +104,20 @@ template <int kBits>
 struct Arithmetic {
   static constexpr int kParts = 1, kOffset = 0;
   static constexpr bool kTakesBytes = true, kInPairs = true;
+  // Of four inputs of 16 columns, and of the next four: eight of two columns.
+  static HWY_INLINE void PairColumns(int32_t* pieces) {
+    for (int octet = 0; octet < 4; ++octet, pieces += 2 * kTileRows) {
+      int32x4x2_t pairs[kVectors];
+#pragma GCC unroll 4
+      for (int vector = 0; vector < kVectors; ++vector)
+        pairs[vector] = vzipq_s32(vld1q_s32(pieces + vector * 4), vld1q_s32(pieces + kTileRows + vector * 4));
+#pragma GCC unroll 4
+      for (int vector = 0; vector < kVectors; ++vector) {
+        vst1q_s32(pieces + vector * 8, pairs[vector].val[0]);
+        vst1q_s32(pieces + vector * 8 + 4, pairs[vector].val[1]);
+      }
+    }
+  }
   static HWY_INLINE void AddGroup(VInt (&sums)[kHeight][kVectors], const int32_t* w, const int32_t* x) {
     int32x4_t pairs[kHeight / 2][2 * kVectors];
 #pragma GCC unroll 16
@@ -234,24 +248,7 @@ struct Kernel {
         std::memset(minimums_to, 0, kTileRows * sizeof(float));
       }
       if (!is_whole) ExpandQuants(block, pieces_to);
-      if constexpr (Arith::kInPairs) PairQuads(pieces_to);
-    }
-  }
-
-  // Of four inputs of 16 columns, and of the next four: eight of two columns.
-  static HWY_INLINE void PairQuads(int32_t* pieces) {
-    const DInt d;
-    for (int octet = 0; octet < 4; ++octet, pieces += 2 * kTileRows) {
-      VInt first[kPanelVectors], second[kPanelVectors];
-      for (int vector = 0; vector < kPanelVectors; ++vector) {
-        first[vector] = hn::Load(d, pieces + vector * kLanes);
-        second[vector] = hn::Load(d, pieces + kTileRows + vector * kLanes);
-      }
-      for (int vector = 0; vector < kPanelVectors; ++vector) {
-        int32_t* to = pieces + 2 * vector * kLanes;
-        hn::Store(hn::InterleaveLower(d, first[vector], second[vector]), d, to);
-        hn::Store(hn::InterleaveUpper(d, first[vector], second[vector]), d, to + kLanes);
-      }
+      if constexpr (Arith::kInPairs) Arith::PairColumns(pieces_to);
     }
   }
 
