@@ -178,7 +178,8 @@ void keep_common_prefix(Memory& memory, const Prompt& prompt) {
   if (memory.prefix != prompt.prefix || !is_prefix_same) common = 0;
   memory.prefix = prompt.prefix;
   memory.ids.resize(common);
-  memory.media = prompt.media;
+  memory.media.clear();
+  for (const MediaInput& media : prompt.media) memory.media.push_back({media.key, media.begin});
   memory.sequence.cache.truncate(static_cast<int64_t>(common));
 }
 
@@ -207,6 +208,7 @@ DecodeResult decode(const Generator& generator, const Prompt& prompt, Memory& me
   std::vector<Tensor> features = encode_media(generator, prompt, cache, result.times);
   result.times.encode = watch.lap();
   Tensor logits = generator.prefill(prompt, features, memory.sequence, /*all_rows=*/false);
+  features.clear();
   if (!starts_anew) memory.ids = prompt.ids;
   result.times.prefill = watch.lap();
 

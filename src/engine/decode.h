@@ -13,11 +13,17 @@
 
 namespace vlm {
 
+// A picture or video among the ids: MediaInput's key, and where its placeholders begin.
+struct MediaPlace {
+  ContentHash key;
+  int64_t begin = 0;
+};
+
 // What a sequence holds between requests: kept so that a chat's next turn runs only what is new.
 struct Memory {
   Sequence sequence;
   std::vector<int64_t> ids;       // whose keys and values lie in the cache
-  std::vector<MediaInput> media;  // of those ids
+  std::vector<MediaPlace> media;  // of those ids
   int64_t prefix = 0;             // Prompt::prefix of those ids
 };
 

@@ -70,6 +70,7 @@ Answer Session::answer(const Request& request, const AnswerOptions& options,
     fail(ErrorKind::bad_request, "leave one of them out",
          "beam search goes several ways at once: no single next token can be guessed");
   Prompt prompt = generator_->prepare(request);
+  if (options.on_prepared) options.on_prepared();
   if (options.num_beams > 1) return search_beams(prompt, options);
 
   SamplingOptions sampling = options.sampling;

@@ -23,6 +23,8 @@ struct AnswerOptions {
   int64_t guesses = 0;          // DecodeOptions::guesses
   bool reads_notation = false;  // `on_text` gets the beginning of what read() makes of the answer
   const std::atomic<bool>* cancel = nullptr;
+  // Called when the request has become a prompt: from then on only the sizes of its pictures are asked for.
+  std::function<void()> on_prepared;
 };
 
 struct Answer {

@@ -314,6 +314,7 @@ void AttendFew(const Attention& args) {
   const int64_t work_floats = rows * keys.floats() + kBlockKeys * rows + (rows + 15) / 16 * 16;
   static thread_local Scratch memory;
   float* states = memory.get<float>(tasks * parts * num_sets * state_floats);
+  // Without `work`, what was found can be read, and nothing added.
   auto set_at = [&](int64_t idx, int64_t number, float* work) {
     Set set{};
     set.first = number * rows;
@@ -321,6 +322,7 @@ void AttendFew(const Attention& args) {
     set.sums = states + (idx * num_sets + number) * state_floats;
     set.totals = set.sums + rows * values.floats();
     set.largest = set.totals + rows * kLanes;
+    if (!work) return set;
     set.q = work;
     set.scores = set.q + rows * keys.floats();
     set.corrections = set.scores + kBlockKeys * rows;

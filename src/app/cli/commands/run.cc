@@ -166,6 +166,12 @@ int run_command(const RunOptions& run, const Context& context) {
   // A notation of places is for programs: people get the text around it, then what it says.
   bool reads = as<AnswerReader>(*loaded->model) && !run.raw;
   options.reads_notation = reads;
+  // Of a hundred pictures the pixels would take more memory than what is computed from them.
+  options.on_prepared = [&] {
+    const bool is_drawn = !run.picture.empty() || !run.annotate.empty();
+    for (size_t idx = is_drawn ? 1 : 0; idx < request.images.size(); ++idx)
+      Pixels().swap(request.images[idx].pixels);
+  };
   size_t told = 0;
   Answer answer = session.answer(request, options, [&](const std::string& text) {
     if (context.options.json) return;
