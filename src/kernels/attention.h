@@ -1,4 +1,4 @@
-// Softmax attention in float32, block by block, without a matrix of all scores.
+// Softmax attention, block by block, without a matrix of all scores.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,10 @@ struct Attention {
   const bool* key_mask;       // [batch, keys] or null: false hides a key
   const float* bias;          // null, or added: bias[batch, head, query] are bias_strides apart, keys 1
   int64_t bias_strides[3];
+
+  // Queries, keys, values and weights may be rounded to bfloat16, for machines that multiply these faster;
+  // scores and sums stay in float32.
+  bool may_round;
 };
 
 // A query that sees no key gets zeros.

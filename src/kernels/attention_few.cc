@@ -11,8 +11,9 @@
 //
 #include "hwy/highway.h"
 #include "kernels/attention-inl.h"
+#include "kernels/bfloat16-inl.h"
 
-HWY_BEFORE_NAMESPACE();
+VLM_BEFORE_NAMESPACE_OF_PAIRS();
 namespace vlm::kernels {
 namespace HWY_NAMESPACE {
 namespace {
@@ -189,6 +190,22 @@ void Softmax(const Set& set, int64_t count) {
   }
 }
 
+// sums = sums * correction + added
+template <int kRows, int kVectors>
+HWY_INLINE void StoreAdded(const Set& set, const VFloat (&added)[kRows][kVectors], const Cover& cover,
+                           int64_t vector) {
+  const DFloat d;
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+    const VFloat correction = hn::Set(d, set.corrections[row]);
+#pragma GCC unroll 16
+    for (int idx = 0; idx < kVectors; ++idx) {
+      float* at = set.sums + row * cover.floats() + (vector + idx) * kLanes;
+      hn::Store(hn::MulAdd(hn::Load(d, at), correction, added[row][idx]), d, at);
+    }
+  }
+}
+
 // sums = sums * correction + weights . v for kVectors vectors of features. Fetches the keys of the blocks
 // that follow, up to key `end`.
 template <int kRows, int kVectors, typename T>
@@ -216,15 +233,7 @@ void AddColumns(const Set& set, const KvGroupRows<T>& v, const Cover& cover, int
         added[row][idx] = hn::MulAdd(weight, loaded[idx], added[row][idx]);
     }
   }
-#pragma GCC unroll 16
-  for (int row = 0; row < kRows; ++row) {
-    const VFloat correction = hn::Set(d, set.corrections[row]);
-#pragma GCC unroll 16
-    for (int idx = 0; idx < kVectors; ++idx) {
-      float* at = set.sums + row * cover.floats() + (vector + idx) * kLanes;
-      hn::Store(hn::MulAdd(hn::Load(d, at), correction, added[row][idx]), d, at);
-    }
-  }
+  StoreAdded<kRows, kVectors>(set, added, cover, vector);
 }
 
 template <int kRows, typename T>
@@ -263,30 +272,259 @@ void StartSet(const Attention& args, int64_t batch, int64_t group, const Set& se
   for (int64_t idx = 0; idx < rows * values.floats(); ++idx) set.sums[idx] = 0.0f;
 }
 
+// Turns the scores of a block into weights.
+template <int kRows>
+void Weigh(const Attention& args, int64_t batch, int64_t group, const Set& set, int64_t first_key,
+           int64_t count) {
+  constexpr int64_t kKeys = HWY_MAX(1, kLanes / kRows);
+  if (IsAdjusted(args) || args.queries > 1 || args.window > 0)
+    AdjustScores(args, batch, group, set, kRows, first_key, count);
+  const int64_t padded = (count + kKeys - 1) / kKeys * kKeys;
+  for (int64_t at = count * kRows; at < padded * kRows; ++at) set.scores[at] = kMinusInfinity;
+  Softmax<kRows>(set, padded);
+}
+
+// Calls body(key, count) for the blocks of [first_key, last_key) that some query sees.
+template <typename Body>
+HWY_INLINE void ForBlocks(const Attention& args, int64_t first_key, int64_t last_key, const Body& body) {
+  const Visible some = VisibleToSome(args, 0, args.queries - 1);
+  for (int64_t key = first_key; key < last_key; key += kBlockKeys) {
+    const int64_t count = HWY_MIN(kBlockKeys, last_key - key);
+    if (key + count <= some.first && key >= some.prefix) continue;
+    body(key, count);
+  }
+}
+
 template <int kRows, typename T>
 void AttendKeys(const Attention& args, int64_t batch, int64_t group, const Set* sets, int64_t num_sets,
                 int64_t first_key, int64_t last_key) {
   const KvGroupRows<T> k(args.k, batch, group), v(args.v, batch, group);
   const Cover keys(kv_row_width(args.kv_type, args.width)),
       values(kv_row_width(args.kv_type, args.value_width));
-  constexpr int64_t kKeys = HWY_MAX(1, kLanes / kRows);
-  const Visible some = VisibleToSome(args, 0, args.queries - 1);
-  const bool is_adjusted = IsAdjusted(args) || args.queries > 1 || args.window > 0;
-  for (int64_t key = first_key; key < last_key; key += kBlockKeys) {
-    const int64_t count = HWY_MIN(kBlockKeys, last_key - key);
-    if (key + count <= some.first && key >= some.prefix) continue;
+  ForBlocks(args, first_key, last_key, [&](int64_t key, int64_t count) {
     for (int64_t idx = 0; idx < num_sets; ++idx) {
-      const Set& set = sets[idx];
-      ScoreKeys<kRows>(set, k, keys, key, count, idx == 0 ? &v : nullptr, values.width, args.keys);
-      if (is_adjusted) AdjustScores(args, batch, group, set, kRows, key, count);
-      const int64_t padded = (count + kKeys - 1) / kKeys * kKeys;
-      for (int64_t at = count * kRows; at < padded * kRows; ++at) set.scores[at] = kMinusInfinity;
-      Softmax<kRows>(set, padded);
+      ScoreKeys<kRows>(sets[idx], k, keys, key, count, idx == 0 ? &v : nullptr, values.width, args.keys);
+      Weigh<kRows>(args, batch, group, sets[idx], key, count);
     }
     for (int64_t idx = 0; idx < num_sets; ++idx)
       AddValues<kRows>(sets[idx], v, values, key, count, idx == 0 ? &k : nullptr, keys.width, args.keys);
+  });
+}
+
+#if VLM_HAS_PAIRS
+
+// Sets of 8 rows in products of pairs. Turning keys into panels, which a score needs no sum of lanes for,
+// costs as much as multiplying four rows.
+constexpr int kPairRows = 8;
+constexpr int kKeyVectors = kBlockKeys / kLanes;
+static_assert(kLanes == 16 && kKeyVectors == 2);
+
+bool TakesPairs(const Attention& args) {
+  return args.may_round && args.heads / args.groups > kPairRows / 2 && has_pairs();
+}
+// Of a row: each two vectors of its cover are 16 elements.
+int64_t PairsOf(const Cover& cover) {
+  return (cover.vectors + 1) / 2 * kLanes;
+}
+
+// Of four vectors: lane l of each block of 128 bits of all four becomes block after block of vector l.
+HWY_INLINE void TransposeInBlocks(VFloat (&rows)[4]) {
+  const DFloat d;
+  const hn::RepartitionToWide<DFloat> d64;
+  auto pairs = [&](VFloat v) HWY_ATTR { return hn::BitCast(d64, v); };
+  const auto low01 = pairs(hn::InterleaveLower(d, rows[0], rows[1]));
+  const auto high01 = pairs(hn::InterleaveUpper(d, rows[0], rows[1]));
+  const auto low23 = pairs(hn::InterleaveLower(d, rows[2], rows[3]));
+  const auto high23 = pairs(hn::InterleaveUpper(d, rows[2], rows[3]));
+  rows[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
+  rows[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
+  rows[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
+  rows[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+}
+
+// Of four vectors: block b of 128 bits of each becomes vector b.
+HWY_INLINE void TransposeBlocks(VFloat& a, VFloat& b, VFloat& c, VFloat& d) {
+  const __m512 even_ab = _mm512_shuffle_f32x4(a.raw, b.raw, 0x88),
+               odd_ab = _mm512_shuffle_f32x4(a.raw, b.raw, 0xdd);
+  const __m512 even_cd = _mm512_shuffle_f32x4(c.raw, d.raw, 0x88),
+               odd_cd = _mm512_shuffle_f32x4(c.raw, d.raw, 0xdd);
+  a.raw = _mm512_shuffle_f32x4(even_ab, even_cd, 0x88);
+  b.raw = _mm512_shuffle_f32x4(odd_ab, odd_cd, 0x88);
+  c.raw = _mm512_shuffle_f32x4(even_ab, even_cd, 0xdd);
+  d.raw = _mm512_shuffle_f32x4(odd_ab, odd_cd, 0xdd);
+}
+
+// to[lane, row] = rows[row][lane]
+HWY_INLINE void StoreTransposed(VFloat (&rows)[4][4], float* to, int64_t to_stride) {
+#pragma GCC unroll 4
+  for (auto& four : rows) TransposeInBlocks(four);
+#pragma GCC unroll 4
+  for (int lane = 0; lane < 4; ++lane) {
+    TransposeBlocks(rows[0][lane], rows[1][lane], rows[2][lane], rows[3][lane]);
+#pragma GCC unroll 4
+    for (int block = 0; block < 4; ++block)
+      hn::Store(rows[block][lane], DFloat(), to + (4 * block + lane) * to_stride);
   }
 }
+
+// The same for 8 rows without gaps, two lanes of all rows a vector.
+HWY_INLINE void StoreTransposed(VFloat (&rows)[2][4], float* to) {
+  TransposeInBlocks(rows[0]);
+  TransposeInBlocks(rows[1]);
+#pragma GCC unroll 2
+  for (int lane = 0; lane < 4; lane += 2) {
+    VFloat vectors[4] = {rows[0][lane], rows[1][lane], rows[0][lane + 1], rows[1][lane + 1]};
+    TransposeBlocks(vectors[0], vectors[1], vectors[2], vectors[3]);
+#pragma GCC unroll 4
+    for (int block = 0; block < 4; ++block)
+      hn::Store(vectors[block], DFloat(), to + (4 * block + lane) * kPairRows);
+  }
+}
+
+// The numbers of the vectors `vector` and, unless that was the last, `vector + 1`, which load() finds.
+template <typename Load>
+HWY_INLINE VFloat PairVectors(const Cover& cover, int64_t vector, const Load& load) {
+  const bool is_last = vector + 1 == cover.vectors;
+  return Pair::OfNeighbours(load(vector), is_last ? hn::Zero(DFloat()) : load(vector + 1));
+}
+
+// The queries of a set as [elements, kPairRows], in place of its floats.
+void PairQueries(const Set& set, const Cover& cover) {
+  const DFloat d;
+  for (int64_t vector = 0; vector < cover.vectors; vector += 2) {
+    VFloat rows[2][4];
+    for (int row = 0; row < kPairRows; ++row)
+      rows[row / 4][row % 4] = PairVectors(cover, vector, [&](int64_t at) HWY_ATTR {
+        return hn::Load(d, set.q + (at * kPairRows + row) * kLanes);
+      });
+    StoreTransposed(rows, set.q + vector / 2 * kLanes * kPairRows);
+  }
+}
+
+// A block of keys as a panel [elements of a row, kBlockKeys]. Fetches their values.
+template <typename T>
+void PackKeys(const KvGroupRows<T>& k, const Cover& cover, int64_t first_key, int64_t count,
+              const KvGroupRows<T>& values, int64_t value_width, float* to) {
+  const DFloat d;
+  for (int64_t key = 0; key < count; key += kLanes) {
+    const int64_t keys = HWY_MIN(kLanes, count - key);
+    for (int64_t idx = key; idx < key + keys; ++idx)
+      PrefetchRow<kPairRows>(values[first_key + idx], value_width);
+    for (int64_t vector = 0; vector < cover.vectors; vector += 2) {
+      VFloat rows[4][4];
+      KvRow<T> row = k[first_key + key];
+#pragma GCC unroll 16
+      for (int idx = 0; idx < kLanes; ++idx) {
+        rows[idx / 4][idx % 4] =
+            PairVectors(cover, vector, [&](int64_t at) HWY_ATTR { return row.Load(d, cover.at(at)); });
+        if (HWY_LIKELY(idx + 1 < keys)) row = k.After(row);
+      }
+      StoreTransposed(rows, to + vector / 2 * kLanes * kBlockKeys + key, kBlockKeys);
+    }
+  }
+}
+
+// scores[key, row] of a block whose keys are packed.
+void ScorePairs(const Set& set, const float* panel, int64_t elements) {
+  const DFloat d;
+  VFloat sums[kKeyVectors][2][4];
+#pragma GCC unroll 2
+  for (auto& rows : sums)
+#pragma GCC unroll 8
+    for (int row = 0; row < kPairRows; ++row) rows[row / 4][row % 4] = hn::Zero(d);
+  for (int64_t element = 0; element < elements; ++element) {
+    const VFloat first = hn::Load(d, panel + element * kBlockKeys);
+    const VFloat second = hn::Load(d, panel + element * kBlockKeys + kLanes);
+#pragma GCC unroll 8
+    for (int row = 0; row < kPairRows; ++row) {
+      const VFloat query = hn::Set(d, set.q[element * kPairRows + row]);
+      sums[0][row / 4][row % 4] = Pair::MulAdd(query, first, sums[0][row / 4][row % 4]);
+      sums[1][row / 4][row % 4] = Pair::MulAdd(query, second, sums[1][row / 4][row % 4]);
+    }
+  }
+  StoreTransposed(sums[0], set.scores);
+  StoreTransposed(sums[1], set.scores + kLanes * kPairRows);
+}
+
+// Weights as [pairs of keys, rows], in place of their floats.
+void PairWeights(const Set& set, int64_t count) {
+  const DFloat d;
+  for (int64_t key = 0; key < count; key += 2) {
+    const VFloat two = hn::Load(d, set.scores + key * kPairRows);
+    const VFloat other = hn::ConcatUpperUpper(d, two, two);
+    const VFloat pairs = Pair::Of(two, other);
+    hn::Store(hn::LowerHalf(hn::Half<DFloat>(), pairs), hn::Half<DFloat>(), set.scores + key / 2 * kPairRows);
+  }
+}
+
+// As AddColumns().
+template <int kVectors, typename T>
+void AddPairColumns(const Set& set, const KvGroupRows<T>& v, const Cover& cover, int64_t vector,
+                    int64_t first_key, int64_t count, const KvGroupRows<T>* next, int64_t next_width,
+                    int64_t end) {
+  const DFloat d;
+  VFloat added[kPairRows][kVectors];
+#pragma GCC unroll 16
+  for (int row = 0; row < kPairRows; ++row)
+#pragma GCC unroll 16
+    for (int idx = 0; idx < kVectors; ++idx) added[row][idx] = hn::Zero(d);
+  auto add = [&](int64_t key, const KvRow<T>& even, const KvRow<T>* odd) HWY_ATTR {
+    VFloat loaded[kVectors];
+#pragma GCC unroll 16
+    for (int idx = 0; idx < kVectors; ++idx) {
+      const int64_t at = cover.at(vector + idx);
+      loaded[idx] = Pair::Of(even.Load(d, at), odd ? odd->Load(d, at) : hn::Zero(d));
+    }
+#pragma GCC unroll 16
+    for (int row = 0; row < kPairRows; ++row) {
+      const VFloat weight = hn::Set(d, set.scores[key / 2 * kPairRows + row]);
+#pragma GCC unroll 16
+      for (int idx = 0; idx < kVectors; ++idx)
+        added[row][idx] = Pair::MulAdd(weight, loaded[idx], added[row][idx]);
+    }
+  };
+  KvRow<T> even = v[first_key];
+  int64_t key = 0;
+  for (; key + 2 <= count; key += 2) {
+    const int64_t ahead = first_key + kBlockKeys + key;
+    if (next && ahead < end) {
+      PrefetchRow<kPairRows>((*next)[ahead], next_width);
+      PrefetchRow<kPairRows>((*next)[HWY_MIN(ahead + 1, end - 1)], next_width);
+    }
+    const KvRow<T> odd = v.After(even);
+    add(key, even, &odd);
+    even = v.After(odd);
+  }
+  if (key < count) add(key, even, nullptr);
+  StoreAdded<kPairRows, kVectors>(set, added, cover, vector);
+}
+
+// As AttendKeys(). `packed`: room for a block's keys.
+template <typename T>
+void AttendPairs(const Attention& args, int64_t batch, int64_t group, const Set* sets, int64_t num_sets,
+                 int64_t first_key, int64_t last_key, float* packed) {
+  const KvGroupRows<T> k(args.k, batch, group), v(args.v, batch, group);
+  const Cover keys(kv_row_width(args.kv_type, args.width)),
+      values(kv_row_width(args.kv_type, args.value_width));
+  for (int64_t idx = 0; idx < num_sets; ++idx) PairQueries(sets[idx], keys);
+  ForBlocks(args, first_key, last_key, [&](int64_t key, int64_t count) {
+    PackKeys(k, keys, key, count, v, values.width, packed);
+    for (int64_t idx = 0; idx < num_sets; ++idx) {
+      ScorePairs(sets[idx], packed, PairsOf(keys));
+      Weigh<kPairRows>(args, batch, group, sets[idx], key, count);
+      PairWeights(sets[idx], count);
+    }
+    for (int64_t idx = 0; idx < num_sets; ++idx) {
+      const KvGroupRows<T>* next = idx == 0 ? &k : nullptr;
+      for (int64_t vector = 0; vector < values.vectors; vector += 2, next = nullptr)
+        (vector + 1 < values.vectors ? AddPairColumns<2, T> : AddPairColumns<1, T>)(sets[idx], v, values,
+                                                                                    vector, key, count, next,
+                                                                                    keys.width, args.keys);
+    }
+  });
+}
+
+#endif
 
 // Calls body.operator()<rows>().
 template <typename Body>
@@ -312,6 +550,11 @@ void AttendFew(const Attention& args) {
 
   const int64_t state_floats = rows * values.floats() + rows * kLanes + (rows + 15) / 16 * 16;
   const int64_t work_floats = rows * keys.floats() + kBlockKeys * rows + (rows + 15) / 16 * 16;
+  int64_t packed_floats = 0;
+#if VLM_HAS_PAIRS
+  const bool takes_pairs = TakesPairs(args);
+  if (takes_pairs) packed_floats = PairsOf(keys) * kBlockKeys;
+#endif
   static thread_local Scratch memory;
   float* states = memory.get<float>(tasks * parts * num_sets * state_floats);
   // Without `work`, what was found can be read, and nothing added.
@@ -352,7 +595,7 @@ void AttendFew(const Attention& args) {
     const int64_t task = idx / parts, part = idx % parts;
     const int64_t batch = task / args.groups, group = task % args.groups;
     static thread_local Scratch scratch;
-    float* work = scratch.get<float>(num_sets * work_floats);
+    float* work = scratch.get<float>(num_sets * work_floats + packed_floats);
     Set sets[kMostRowsOfFew];
     for (int64_t number = 0; number < num_sets; ++number) {
       sets[number] = set_at(idx, number, work + number * work_floats);
@@ -360,8 +603,13 @@ void AttendFew(const Attention& args) {
     }
     const int64_t first_key = part * kPartKeys;
     const int64_t last_key = parts == 1 ? args.keys : HWY_MIN(args.keys, first_key + kPartKeys);
-    WithRows(rows, [&]<int kRows>() {
-      WithKvType(args.kv_type, [&]<typename T>() {
+    WithKvType(args.kv_type, [&]<typename T>() {
+#if VLM_HAS_PAIRS
+      if (takes_pairs)
+        return AttendPairs<T>(args, batch, group, sets, num_sets, first_key, last_key,
+                              work + num_sets * work_floats);
+#endif
+      WithRows(rows, [&]<int kRows>() {
         AttendKeys<kRows, T>(args, batch, group, sets, num_sets, first_key, last_key);
       });
     });

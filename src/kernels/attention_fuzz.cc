@@ -69,10 +69,11 @@ Expected expected(const Attention& args, const Kept& k, const Kept& v, int64_t b
   // Sums of weights have one rounding for each key; those of values, which come in blocks of up to 64 keys,
   // one for each of a block and each block; and a few for the quotient.
   const double roundings = (keys + 8) + (64 + keys / 32 + 12);
+  const double of_magnitudes = roundings * kUnit + rounding_of_products(args);
   for (size_t at = 0; at < result.values.size(); ++at) {
     result.values[at] /= total;
     result.bounds[at] = 1.1 * (misses[at] + missed * std::fabs(result.values[at])) / total +
-                        roundings * kUnit * magnitudes[at] / total +
+                        of_magnitudes * magnitudes[at] / total +
                         keys * (0x1p-126 * result.largest_value + kLeast);
   }
   return result;
@@ -90,7 +91,8 @@ void check(const Attention& args, const Kept& k, const Kept& v, const float* y) 
           if (wanted.is_bounded)
             expect_near(got, wanted.values[at], wanted.bounds[at], "y", row, idx);
           else  // which key is the largest is open, but never what lies between the values
-            expect_near(got, 0.0, wanted.largest_value * (1 + 1e-4), "y", row, idx);
+            expect_near(got, 0.0, wanted.largest_value * (1 + 1e-4 + rounding_of_products(args)), "y", row,
+                        idx);
         }
       }
 }
@@ -175,6 +177,7 @@ void fuzz(Choices& choices) {
                           kv_row_width(args.kv_type, args.width) >= kLeastWidthOfFew &&
                           kv_row_width(args.kv_type, args.value_width) >= kLeastWidthOfFew;
   const int64_t way = choices.below("way", 3);
+  args.may_round = choices.flag("may round");
   if (way == 0)
     attention(args);
   else if (way == 1 && can_be_few)

@@ -10,9 +10,10 @@
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/attention-inl.h"
+#include "kernels/bfloat16-inl.h"
 #include "kernels/transpose-inl.h"
 
-HWY_BEFORE_NAMESPACE();
+VLM_BEFORE_NAMESPACE_OF_PAIRS();
 namespace vlm::kernels {
 namespace HWY_NAMESPACE {
 namespace {
@@ -24,49 +25,73 @@ constexpr int64_t kColumns = kVectors * kLanes;
 constexpr int kMaxHeight = kLanes == 16 ? 12 : 6;
 constexpr int64_t kBlockRows = 48;   // rows that pass a panel of keys while it lies in the first-level cache
 constexpr int64_t kLineFloats = 16;  // of a cache line
-constexpr int64_t kBlockKeys = 64;   // keys and values of a block: 32 KB at a head width of 64
-static_assert(kBlockKeys % kColumns == 0 && kBlockRows % kMaxHeight == 0);
+// Keys and values of a block: 32 KB at a head width of 64.
+template <class Element>
+constexpr int64_t kBlockKeys = 64 * Element::kNumbers;
+static_assert(kBlockKeys<Single> % kColumns == 0 && kBlockRows % kMaxHeight == 0);
 
 int64_t Padded(int64_t width) {
   return (width + kLanes - 1) / kLanes * kLanes;
 }
+
+// Pairs of queries and keys are neighbouring features, those of weights and values neighbouring keys.
+template <class Element>
 int64_t BlockFloats(const Attention& args) {
-  return kBlockKeys * (args.width + Padded(args.value_width));
+  return kBlockKeys<Element> * ElementsOf<Element>(args.width) +
+         ElementsOf<Element>(kBlockKeys<Element>) * Padded(args.value_width);
 }
 
+// The vector of a row at `idx`, with zeros from `width` on.
 template <typename T>
-void Widen(const KvRow<T>& row, int64_t width, float* to) {
+HWY_INLINE VFloat LoadUpTo(const KvRow<T>& row, int64_t idx, int64_t width) {
   const DFloat d;
-  int64_t idx = 0;
-  for (; idx + kLanes <= width; idx += kLanes) hn::StoreU(row.Load(d, idx), d, to + idx);
+  if (HWY_LIKELY(idx + kLanes <= width)) return row.Load(d, idx);
+  HWY_ALIGN float rest[kLanes] = {};
   const hn::CappedTag<float, 1> d1;
-  for (; idx < width; ++idx) to[idx] = hn::GetLane(row.Load(d1, idx));
+  for (int64_t lane = 0; idx + lane < width; ++lane) rest[lane] = hn::GetLane(row.Load(d1, idx + lane));
+  return hn::Load(d, rest);
 }
 
-// Keys as panels [width, kColumns], then values as [64, padded value width]; zero where there is nothing.
-// `rows`: room for the keys as float32.
+template <class Element, typename T>
+HWY_INLINE void StoreRow(const KvRow<T>& row, int64_t width, float* to) {
+  StoreElements<Element>(width, to, [&](int64_t idx) HWY_ATTR { return LoadUpTo(row, idx, width); });
+}
+
+// Keys as panels [elements of a key, kColumns], then values as [elements of a block, padded value width];
+// zero where there is nothing. `rows`: room for the keys' elements, each in whole vectors.
+template <class Element>
 void PackBlock(const Attention& args, int64_t batch, int64_t group, int64_t first_key, float* rows,
                float* to) {
-  const int64_t count = HWY_MIN(kBlockKeys, args.keys - first_key);
-  const int64_t value_stride = Padded(args.value_width);
-  if (count < kBlockKeys || value_stride != args.value_width)
-    for (int64_t idx = 0; idx < BlockFloats(args); ++idx) to[idx] = 0.0f;
-  float* values = to + kBlockKeys * args.width;
+  const DFloat d;
+  const int64_t count = HWY_MIN(kBlockKeys<Element>, args.keys - first_key);
+  const int64_t key_elements = ElementsOf<Element>(args.width), value_stride = Padded(args.value_width);
+  if (count < kBlockKeys<Element>)
+    for (int64_t idx = 0; idx < BlockFloats<Element>(args); ++idx) to[idx] = 0.0f;
+  float* values = to + kBlockKeys<Element> * key_elements;
   WithKvType(args.kv_type, [&]<typename T>() {
     const KvGroupRows<T> k(args.k, batch, group), v(args.v, batch, group);
     const float* from = rows;
-    int64_t stride = args.width;
-    if constexpr (sizeof(T) == sizeof(float)) {
+    int64_t stride = Padded(key_elements);
+    if constexpr (sizeof(T) == sizeof(float) && Element::kNumbers == 1) {
       from = k[first_key].values, stride = k.stride;
     } else {
       for (int64_t key = 0; key < count; ++key)
-        Widen(k[first_key + key], args.width, rows + key * args.width);
+        StoreRow<Element>(k[first_key + key], args.width, rows + key * stride);
     }
     for (int64_t key = 0; key < count; key += kColumns)
-      Transpose(from + key * stride, stride, HWY_MIN(kColumns, count - key), args.width,
-                to + key * args.width, kColumns);
-    for (int64_t key = 0; key < count; ++key)
-      Widen(v[first_key + key], args.value_width, values + key * value_stride);
+      Transpose(from + key * stride, stride, HWY_MIN(kColumns, count - key), key_elements,
+                to + key * key_elements, kColumns);
+    for (int64_t key = 0; key < count; key += Element::kNumbers, values += value_stride)
+      if constexpr (Element::kNumbers == 1) {
+        StoreRow<Element>(v[first_key + key], args.value_width, values);
+      } else {
+        const KvRow<T> row = v[first_key + key], next = v[first_key + HWY_MIN(key + 1, count - 1)];
+        for (int64_t idx = 0; idx < args.value_width; idx += kLanes) {
+          const VFloat low = LoadUpTo(row, idx, args.value_width);
+          const VFloat high = key + 1 < count ? LoadUpTo(next, idx, args.value_width) : hn::Zero(d);
+          hn::Store(Element::Of(low, high), d, values + idx);
+        }
+      }
   });
 }
 
@@ -74,7 +99,7 @@ void PackBlock(const Attention& args, int64_t batch, int64_t group, int64_t firs
 struct Rows {
   int64_t first, count;
   int height;      // of a tile: 1, 2, 4, 6, 8 or 12
-  float* q;        // [tiles, width, height], scaled
+  float* q;        // [tiles, elements of a query, height], scaled
   float* sums;     // [tiles * height, padded value width]
   float* largest;  // [tiles * height]
   float* totals;   // [tiles * height, kLanes], to be added up
@@ -106,7 +131,7 @@ struct Work {
 };
 
 // Sums of a tile. Low tiles are added up in several chains, or each addition would wait for the one before.
-template <int kHeight, int kWidth>
+template <class Element, int kHeight, int kWidth>
 struct TileSums {
   static constexpr int kChains = HWY_MAX(1, 8 / (kHeight * kWidth));
   VFloat chains[kChains][kHeight][kWidth];
@@ -131,7 +156,7 @@ struct TileSums {
       VFloat factor = hn::Set(d, factors[row * factor_stride]);
 #pragma GCC unroll 16
       for (int vector = 0; vector < kWidth; ++vector)
-        chains[chain][row][vector] = hn::MulAdd(factor, values[vector], chains[chain][row][vector]);
+        chains[chain][row][vector] = Element::MulAdd(factor, values[vector], chains[chain][row][vector]);
     }
   }
 
@@ -144,38 +169,37 @@ struct TileSums {
 };
 
 // scores = q . k^T for one tile of rows and the first kWidth vectors of one panel of keys.
-template <int kHeight, int kWidth>
-HWY_NOINLINE void Scores(const float* q, const float* panel, int64_t width, float* scores) {
-  TileSums<kHeight, kWidth> sums;
-  constexpr int kChains = TileSums<kHeight, kWidth>::kChains;
-  int64_t feature = 0;
-  for (; feature + kChains <= width; feature += kChains)
+template <class Element, int kHeight, int kWidth>
+HWY_NOINLINE void Scores(const float* q, const float* panel, int64_t elements, float* scores) {
+  TileSums<Element, kHeight, kWidth> sums;
+  constexpr int kChains = TileSums<Element, kHeight, kWidth>::kChains;
+  int64_t idx = 0;
+  for (; idx + kChains <= elements; idx += kChains)
 #pragma GCC unroll 8
     for (int chain = 0; chain < kChains; ++chain)
-      sums.Add(chain, q + (feature + chain) * kHeight, 1, panel + (feature + chain) * kColumns);
-  for (; kChains > 1 && feature < width; ++feature)
-    sums.Add(0, q + feature * kHeight, 1, panel + feature * kColumns);
+      sums.Add(chain, q + (idx + chain) * kHeight, 1, panel + (idx + chain) * kColumns);
+  for (; kChains > 1 && idx < elements; ++idx) sums.Add(0, q + idx * kHeight, 1, panel + idx * kColumns);
 #pragma GCC unroll 16
   for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
     for (int vector = 0; vector < kWidth; ++vector)
-      hn::Store(sums.Total(row, vector), DFloat(), scores + row * kBlockKeys + vector * kLanes);
+      hn::Store(sums.Total(row, vector), DFloat(), scores + row * kBlockKeys<Element> + vector * kLanes);
 }
 
 // sums = sums * correction + weights . v for one tile of rows and kWidth vectors of features.
-template <int kHeight, int kWidth>
-HWY_NOINLINE void AddValues(const float* weights, const float* values, int64_t value_stride, int64_t keys,
+template <class Element, int kHeight, int kWidth>
+HWY_NOINLINE void AddValues(const float* weights, const float* values, int64_t value_stride, int64_t elements,
                             const float* corrections, float* sums) {
   const DFloat d;
-  TileSums<kHeight, kWidth> added;
-  constexpr int kChains = TileSums<kHeight, kWidth>::kChains;
-  int64_t key = 0;
-  for (; key + kChains <= keys; key += kChains)
+  TileSums<Element, kHeight, kWidth> added;
+  constexpr int kChains = TileSums<Element, kHeight, kWidth>::kChains;
+  int64_t idx = 0;
+  for (; idx + kChains <= elements; idx += kChains)
 #pragma GCC unroll 8
     for (int chain = 0; chain < kChains; ++chain)
-      added.Add(chain, weights + key + chain, kBlockKeys, values + (key + chain) * value_stride);
-  for (; kChains > 1 && key < keys; ++key)
-    added.Add(0, weights + key, kBlockKeys, values + key * value_stride);
+      added.Add(chain, weights + idx + chain, kBlockKeys<Element>, values + (idx + chain) * value_stride);
+  for (; kChains > 1 && idx < elements; ++idx)
+    added.Add(0, weights + idx, kBlockKeys<Element>, values + idx * value_stride);
 #pragma GCC unroll 16
   for (int row = 0; row < kHeight; ++row) {
     const VFloat correction = hn::Set(d, corrections[row]);
@@ -187,28 +211,32 @@ HWY_NOINLINE void AddValues(const float* weights, const float* values, int64_t v
   }
 }
 
-template <int kHeight>
+template <class Element, int kHeight>
 void ScoreBlock(const Attention& args, const Rows& rows, int64_t keys, const float* block, float* scores) {
+  const int64_t elements = ElementsOf<Element>(args.width);
   for (int64_t key = 0; key < keys; key += kColumns) {
     const bool is_narrow = keys - key <= kLanes;
     for (int64_t tile = 0; tile < rows.tiles(); ++tile)
-      (is_narrow ? Scores<kHeight, 1>
-                 : Scores<kHeight, kVectors>)(rows.q + tile * args.width * kHeight, block + key * args.width,
-                                              args.width, scores + tile * kHeight * kBlockKeys + key);
+      (is_narrow ? Scores<Element, kHeight, 1>
+                 : Scores<Element, kHeight, kVectors>)(rows.q + tile * elements * kHeight,
+                                                       block + key * elements, elements,
+                                                       scores + tile * kHeight * kBlockKeys<Element> + key);
   }
 }
 
-template <int kHeight>
+template <class Element, int kHeight>
 void ValueBlock(const Attention& args, const Rows& rows, int64_t keys, const float* block, const Work& work) {
   const int64_t value_stride = Padded(args.value_width);
-  const float* values = block + kBlockKeys * args.width;
+  const float* values = block + kBlockKeys<Element> * ElementsOf<Element>(args.width);
   for (int64_t column = 0; column < value_stride;) {
     const bool is_narrow = value_stride - column < kColumns;
     for (int64_t tile = 0; tile < rows.tiles(); ++tile)
-      (is_narrow ? AddValues<kHeight, 1>
-                 : AddValues<kHeight, kVectors>)(work.scores + tile * kHeight * kBlockKeys, values + column,
-                                                 value_stride, keys, work.corrections + tile * kHeight,
-                                                 rows.sums + tile * kHeight * value_stride + column);
+      (is_narrow ? AddValues<Element, kHeight, 1>
+                 : AddValues<Element, kHeight, kVectors>)(work.scores + tile * kHeight * kBlockKeys<Element>,
+                                                          values + column, value_stride,
+                                                          ElementsOf<Element>(keys),
+                                                          work.corrections + tile * kHeight,
+                                                          rows.sums + tile * kHeight * value_stride + column);
     column += is_narrow ? kLanes : kColumns;
   }
 }
@@ -261,7 +289,8 @@ void AdjustRow(const Attention& args, int64_t batch, int64_t query, int64_t head
       if (!visible.Sees(first_key + key)) scores[key] = kMinusInfinity;
 }
 
-// Turns scores into weights relative to the largest so far.
+// Turns scores into weights relative to the largest so far, as elements.
+template <class Element>
 HWY_INLINE void SoftmaxRow(float* scores, int64_t count, float& largest, float* totals, float& correction) {
   const DFloat d;
   VFloat maximum = hn::Set(d, kMinusInfinity);
@@ -274,14 +303,15 @@ HWY_INLINE void SoftmaxRow(float* scores, int64_t count, float& largest, float* 
   for (int64_t key = 0; key < count; key += kLanes) {
     VFloat weight = Weight(hn::Load(d, scores + key), reference);
     sum = hn::Add(sum, weight);
-    hn::Store(weight, d, scores + key);
+    Element::StoreNumbers(weight, scores + key / Element::kNumbers);
   }
   hn::Store(sum, d, totals);
   correction = hn::GetLane(factor);
   largest = hn::GetLane(now);
 }
 
-// `scaled`: room for the queries of a tile.
+// `scaled`: room for the elements of a tile's queries, each in whole vectors, and for one query.
+template <class Element>
 void StartRows(const Attention& args, int64_t batch, int64_t group, const Rows& rows, float* scaled) {
   const DFloat d;
   const int64_t padded = rows.tiles() * rows.height, repeat = args.heads / args.groups;
@@ -301,22 +331,24 @@ void StartRows(const Attention& args, int64_t batch, int64_t group, const Rows& 
         hwy::Prefetch(query_of(line) + feature);
   };
   prefetch(0);
+  const int64_t elements = ElementsOf<Element>(args.width), stride = Padded(elements);
+  float* one = scaled + rows.height * stride;
   for (int64_t tile = 0; tile < rows.tiles(); ++tile) {
     prefetch(tile + 1);
     for (int64_t line = 0; line < rows.height; ++line) {
       const float* q = query_of(tile * rows.height + line);
-      float* to = scaled + line * args.width;
       int64_t feature = 0;
       for (; feature + kLanes <= args.width; feature += kLanes)
-        hn::StoreU(hn::Mul(hn::LoadU(d, q + feature), scale), d, to + feature);
-      for (; feature < args.width; ++feature) to[feature] = q[feature] * hn::GetLane(scale);
+        hn::StoreU(hn::Mul(hn::LoadU(d, q + feature), scale), d, one + feature);
+      for (; feature < args.width; ++feature) one[feature] = q[feature] * hn::GetLane(scale);
+      StoreRow<Element>(KvRow<float>{one, nullptr}, args.width, scaled + line * stride);
     }
-    Transpose(scaled, args.width, rows.height, args.width, rows.q + tile * args.width * rows.height,
-              rows.height);
+    Transpose(scaled, stride, rows.height, elements, rows.q + tile * elements * rows.height, rows.height);
   }
 }
 
 // Adds the block of `keys` keys from `first_key` on to the rows.
+template <class Element>
 void PassBlock(const Attention& args, int64_t batch, int64_t group, const Rows& rows, int64_t first_key,
                int64_t keys, const float* block, const Work& work) {
   const int64_t repeat = args.heads / args.groups;
@@ -328,16 +360,19 @@ void PassBlock(const Attention& args, int64_t batch, int64_t group, const Rows& 
   const bool is_adjusted = IsAdjusted(args) ||
                            !VisibleTo(args, first_query).SeesAll(first_key, first_key + keys) ||
                            !VisibleTo(args, last_query).SeesAll(first_key, first_key + keys);
-  WithHeight(rows.height, [&]<int kHeight>() { ScoreBlock<kHeight>(args, rows, keys, block, work.scores); });
+  WithHeight(rows.height,
+             [&]<int kHeight>() { ScoreBlock<Element, kHeight>(args, rows, keys, block, work.scores); });
   for (int64_t line = 0; line < rows.tiles() * rows.height; ++line) {
-    float* scores = work.scores + line * kBlockKeys;
+    float* scores = work.scores + line * kBlockKeys<Element>;
     const int64_t row = rows.first + HWY_MIN(line, rows.count - 1);
     if (is_adjusted)
       AdjustRow(args, batch, row / repeat, group * repeat + row % repeat, first_key, keys, scores);
     for (int64_t key = keys; key % kLanes != 0; ++key) scores[key] = kMinusInfinity;
-    SoftmaxRow(scores, keys, rows.largest[line], rows.totals + line * kLanes, work.corrections[line]);
+    SoftmaxRow<Element>(scores, keys, rows.largest[line], rows.totals + line * kLanes,
+                        work.corrections[line]);
   }
-  WithHeight(rows.height, [&]<int kHeight>() { ValueBlock<kHeight>(args, rows, keys, block, work); });
+  WithHeight(rows.height,
+             [&]<int kHeight>() { ValueBlock<Element, kHeight>(args, rows, keys, block, work); });
 }
 
 // A task takes rows of one group of heads, and a part of the keys.
@@ -349,6 +384,7 @@ struct Plan {
   int64_t task_floats;  // of all its Rows
 };
 
+template <class Element>
 Plan MakePlan(const Attention& args) {
   Plan plan{};
   plan.group_rows = args.heads / args.groups * args.queries;
@@ -366,19 +402,22 @@ Plan MakePlan(const Attention& args) {
   plan.task_floats = plan.task_rows / kBlockRows * ((RowsFloats(args) + 15) / 16 * 16);
   // Few tasks and many keys: threads share the keys.
   const int64_t tasks = args.batch * args.groups * plan.row_tasks, threads = 2 * num_threads();
-  const int64_t key_blocks = (args.keys + kBlockKeys - 1) / kBlockKeys;
+  const int64_t key_blocks = (args.keys + kBlockKeys<Element> - 1) / kBlockKeys<Element>;
   plan.parts =
       tasks >= threads ? 1 : HWY_MAX(int64_t{1}, HWY_MIN((threads + tasks - 1) / tasks, key_blocks / 4));
   return plan;
 }
 
-void AttendMany(const Attention& args) {
-  const Plan plan = MakePlan(args);
+template <class Element>
+void AttendIn(const Attention& args) {
+  const Plan plan = MakePlan<Element>(args);
   const int64_t pairs = args.batch * args.groups, tasks = pairs * plan.row_tasks;
-  const int64_t key_blocks = (args.keys + kBlockKeys - 1) / kBlockKeys;
+  const int64_t key_blocks = (args.keys + kBlockKeys<Element> - 1) / kBlockKeys<Element>;
   const int64_t repeat = args.heads / args.groups, value_stride = Padded(args.value_width);
   const int64_t rows_floats = plan.task_floats / (plan.task_rows / kBlockRows);
-  const int64_t work_floats = kBlockRows * (kBlockKeys + 1) + kBlockKeys * args.width;
+  const int64_t rows_room =
+      (kBlockKeys<Element> + 1) * Padded(args.width);  // keys, or a tile of queries and one more
+  const int64_t work_floats = kBlockRows * (kBlockKeys<Element> + 1) + rows_room;
   static thread_local Scratch states_memory;
   float* states = plan.parts > 1 ? states_memory.get<float>(tasks * plan.parts * plan.task_floats) : nullptr;
 
@@ -413,24 +452,26 @@ void AttendMany(const Attention& args) {
     const int64_t task = tasks - 1 - idx / plan.parts, part = idx % plan.parts;
     const int64_t batch = task % pairs / args.groups, group = task % args.groups;
     static thread_local Scratch scratch;
-    const int64_t block_floats = BlockFloats(args), own_floats = states ? 0 : plan.task_floats;
+    const int64_t block_floats = BlockFloats<Element>(args), own_floats = states ? 0 : plan.task_floats;
     float* block = scratch.get<float>(block_floats + own_floats + work_floats + 64);
     float* memory = states ? states + (task * plan.parts + part) * plan.task_floats : block + block_floats;
     const Work work{block + block_floats + own_floats,
-                    block + block_floats + own_floats + kBlockRows * kBlockKeys};
+                    block + block_floats + own_floats + kBlockRows * kBlockKeys<Element>};
     float* widened = work.corrections + kBlockRows;
 
-    for_rows(task, memory, [&](const Rows& rows) { StartRows(args, batch, group, rows, widened); });
+    for_rows(task, memory, [&](const Rows& rows) { StartRows<Element>(args, batch, group, rows, widened); });
     const int64_t first_row = task / pairs * plan.task_rows;
     const int64_t last_row = HWY_MIN(first_row + plan.task_rows, plan.group_rows) - 1;
     const Visible some = VisibleToSome(args, first_row / repeat, last_row / repeat);
     for (int64_t key_block = key_blocks * part / plan.parts; key_block < key_blocks * (part + 1) / plan.parts;
          ++key_block) {
-      const int64_t key = key_block * kBlockKeys, count = HWY_MIN(kBlockKeys, args.keys - key);
+      const int64_t key = key_block * kBlockKeys<Element>,
+                    count = HWY_MIN(kBlockKeys<Element>, args.keys - key);
       if ((key + count <= some.first || key >= some.last) && key >= some.prefix) continue;
-      PackBlock(args, batch, group, key, widened, block);
-      for_rows(task, memory,
-               [&](const Rows& rows) { PassBlock(args, batch, group, rows, key, count, block, work); });
+      PackBlock<Element>(args, batch, group, key, widened, block);
+      for_rows(task, memory, [&](const Rows& rows) {
+        PassBlock<Element>(args, batch, group, rows, key, count, block, work);
+      });
     }
     if (!states) finish(task, memory, 1);
   });
@@ -438,6 +479,13 @@ void AttendMany(const Attention& args) {
     for_each_balanced(tasks, 4 * tasks * plan.parts * plan.task_floats, [&](int64_t task) {
       finish(task, states + task * plan.parts * plan.task_floats, plan.parts);
     });
+}
+
+void AttendMany(const Attention& args) {
+#if VLM_HAS_PAIRS
+  if (args.may_round && has_pairs()) return AttendIn<Pair>(args);
+#endif
+  AttendIn<Single>(args);
 }
 
 }  // namespace

@@ -9,9 +9,15 @@ namespace {
 
 constexpr int64_t kBatch = 2;
 
+void round_to_bfloat16(Floats& values) {
+  for (int64_t at = 0; at < values.size(); ++at) values[at] = bf16_to_float(float_to_bf16(values[at]));
+}
+
 // What is kept is as close to what was given as its type allows.
-Kept random_rows(KvType type, int64_t batch, int64_t keys, int64_t groups, int64_t width, unsigned seed) {
-  const Floats from = Floats::random(batch * keys * groups * width, seed, 1);
+Kept random_rows(KvType type, int64_t batch, int64_t keys, int64_t groups, int64_t width, unsigned seed,
+                 bool is_rounded = false) {
+  Floats from = Floats::random(batch * keys * groups * width, seed, 1);
+  if (is_rounded) round_to_bfloat16(from);
   Kept kept(type, batch, keys, groups, width, from.data(), {.shift = 1});
   for (int64_t at = 0; at < from.size(); ++at) {
     const auto [value, step] = kept.stored(type, at);
@@ -32,12 +38,15 @@ struct Masks {
   bool has_biases = false;  // softcap, slopes, a bias and a mask of keys
 };
 
-void check(const Sizes& sizes, const Masks& masks, KvType type = KvType::f32) {
+// Rounded: queries, keys and values are bfloat16 numbers already of at most 4,
+// and only the weights are rounded.
+void check(const Sizes& sizes, const Masks& masks, KvType type = KvType::f32, bool is_rounded = false) {
   const auto& [queries, keys, heads, groups, width, value_width] = sizes;
   constexpr int64_t kShift = 1;
   Floats q = Floats::random(kBatch * queries * heads * width, 1, kShift);
-  const Kept k = random_rows(type, kBatch, keys, groups, width, 2);
-  const Kept v = random_rows(type, kBatch, keys, groups, value_width, 3);
+  if (is_rounded) round_to_bfloat16(q);
+  const Kept k = random_rows(type, kBatch, keys, groups, width, 2, is_rounded);
+  const Kept v = random_rows(type, kBatch, keys, groups, value_width, 3, is_rounded);
   Floats y(kBatch * queries * heads * value_width, kShift), slopes(heads);
   Floats bias = Floats::random(kBatch * heads * queries * keys, 4, kShift);
   auto mask = std::make_unique<bool[]>(static_cast<size_t>(kBatch * keys));
@@ -48,7 +57,8 @@ void check(const Sizes& sizes, const Masks& masks, KvType type = KvType::f32) {
   args.q_strides[0] = queries * heads * width, args.q_strides[1] = heads * width, args.q_strides[2] = width;
   args.batch = kBatch, args.queries = queries, args.keys = keys, args.heads = heads, args.groups = groups;
   args.width = width, args.value_width = value_width;
-  args.scale = 1.0f / std::sqrt(static_cast<float>(width));
+  args.scale = is_rounded ? 0.25f : 1.0f / std::sqrt(static_cast<float>(width));
+  args.may_round = is_rounded;
   args.is_causal = masks.is_causal, args.window = masks.window, args.prefix = masks.prefix;
   if (masks.has_biases) {
     args.softcap = 2.5f, args.alibi_slopes = slopes.data(), args.key_mask = mask.get(),
@@ -63,7 +73,7 @@ void check(const Sizes& sizes, const Masks& masks, KvType type = KvType::f32) {
         std::vector<double> wanted = exact(args, k, v, batch, query, head);
         for (int64_t idx = 0; idx < value_width; ++idx)
           ASSERT_NEAR(y[((batch * queries + query) * heads + head) * value_width + idx],
-                      wanted[static_cast<size_t>(idx)], 4e-6)
+                      wanted[static_cast<size_t>(idx)], is_rounded ? 0x1p-7 : 4e-6)
               << queries << " queries " << keys << " keys " << heads << " heads on " << groups << " widths "
               << width << " " << value_width << ": query " << query << " head " << head << " feature " << idx;
       }
@@ -101,6 +111,26 @@ TEST(AttentionKernel, ReadsCachesOfEveryPrecision) {
   });
 }
 
+TEST(AttentionKernel, MayRoundToBfloat16) {
+  on_every_target([] {
+    for (KvType type : {KvType::f32, KvType::f16})
+      for (int64_t heads : {5, 8, 14})
+        for (int64_t queries : {1, 3})
+          for (int64_t width : {16, 20, 64, 80, 128})
+            for (int64_t keys : {queries, queries + 14, queries + 70, queries + 1040})
+              check({queries, keys, heads, 1, width, width}, {.is_causal = true}, type, true);
+    for (KvType type : {KvType::f32, KvType::f16})
+      for (int64_t queries : {9, 49})
+        for (int64_t width : {1, 5, 64, 72, 90}) {
+          for (int64_t keys : {queries, queries + 63, queries + 130})
+            check({queries, keys, 4, 2, width, width}, {}, type, true);
+          check({queries, queries + 70, 3, 1, width, 20}, {.is_causal = true, .window = 60}, type, true);
+          check({queries, queries + 77, 2, 1, width, 24}, {.is_causal = true, .has_biases = true}, type,
+                true);
+        }
+  });
+}
+
 TEST(AttentionKernel, HidesWhatWindowAndPrefixHide) {
   on_every_target([] {
     for (int64_t queries : {1, 3, 60})
@@ -126,8 +156,9 @@ TEST(AttentionKernel, AQueryDoesNotDependOnThoseBesideIt) {
   on_every_target([] {
     constexpr int64_t kKeys = 1030, kQueries = 8, kWidth = 40;
     for (KvType type : {KvType::f32, KvType::f16, KvType::int8})
-      for (int64_t heads : {1, 3, 8, 16})
-        for (int64_t window : {0, 600}) {
+      for (int64_t heads : {1, 3, 6, 8, 16})
+        for (int64_t variant : {0, 1, 2, 3}) {
+          const int64_t window = variant % 2 == 0 ? 0 : 600;
           const int64_t row = heads * kWidth;
           Floats q = Floats::random(kQueries * row, 5), together(kQueries * row), alone(row);
           const Kept k = random_rows(type, 1, kKeys, 1, kWidth, 6);
@@ -138,6 +169,7 @@ TEST(AttentionKernel, AQueryDoesNotDependOnThoseBesideIt) {
           args.batch = 1, args.queries = kQueries, args.keys = kKeys, args.heads = heads, args.groups = 1;
           args.width = kWidth, args.value_width = kWidth;
           args.scale = 0.2f, args.is_causal = true, args.window = window;
+          args.may_round = variant >= 2;
           attention(args);
           for (int64_t query = 0; query < kQueries; ++query) {
             args.q = q.data() + query * row, args.y = alone.data();

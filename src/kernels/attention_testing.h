@@ -93,6 +93,12 @@ inline bool is_seen(const Attention& args, int64_t batch, int64_t query, int64_t
          (key <= position && (args.window == 0 || key > position - args.window));
 }
 
+// By how much of its magnitude a product may miss because both factors are rounded to bfloat16, each by up to
+// 2^-9 of it.
+inline double rounding_of_products(const Attention& args) {
+  return args.may_round ? 2.01 * 0x1p-9 : 0.0;
+}
+
 // Scores of one query of one head, minus infinity where it does not look. `errors`, when it is not null: by
 // how much float32 may miss each, in any order of its sum.
 inline std::vector<double> exact_scores(const Attention& args, const Kept& k, int64_t batch, int64_t query,
@@ -111,10 +117,11 @@ inline std::vector<double> exact_scores(const Attention& args, const Kept& k, in
       magnitude += std::fabs(term);
     }
     score *= args.scale;
+    const double rounding = rounding_of_products(args) * magnitude * std::fabs(args.scale);
     // A rounding for q * scale, one for a key of 8 bits, one for each term and each sum; and what is lost
     // below the least normal number.
     const double count = static_cast<double>(args.width);
-    double error = (count + 3) * (kUnit * magnitude * std::fabs(args.scale) + 0x1p-126);
+    double error = (count + 3) * (kUnit * magnitude * std::fabs(args.scale) + 0x1p-126) + rounding;
     if (args.softcap > 0) {
       error +=
           2 * kUnit * std::fabs(score) + args.softcap * 3e-7;  // the quotient's, tanh's and the product's

@@ -49,6 +49,10 @@ struct KvGroupRows {
   HWY_INLINE KvRow<T> operator[](int64_t token) const {
     return {data + token * stride, sizeof(T) == 1 ? scales + token * scale_stride : nullptr};
   }
+  // The row of the next token.
+  HWY_INLINE KvRow<T> After(const KvRow<T>& row) const {
+    return {row.values + stride, sizeof(T) == 1 ? row.scales + scale_stride : nullptr};
+  }
 };
 
 // Calls body.operator()<the type's T>().

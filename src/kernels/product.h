@@ -24,7 +24,9 @@ constexpr int64_t kFewRows = 8;
 void few_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 void many_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 
-// Weights as the file keeps them: [out, in], rows `stride` elements apart. x is not rounded.
+// Weights as the file keeps them: [out, in], rows `stride` elements apart. Many rows of x are rounded to
+// bfloat16 beside bfloat16 weights where the machine multiplies these in pairs, and what is below the least
+// normal number is 0 then; else x is not rounded.
 struct DenseMatrix {
   const void* data = nullptr;
   Float type = Float::f32;

@@ -21,6 +21,9 @@ class Linear {
 
   Tensor operator()(const Tensor& x) const;  // [..., in] -> [..., out]
   bool defined() const { return matrix_.out > 0; }
+  // Whether the weights are kept in 16 bits or less, so that what is computed beside them may be rounded,
+  // too.
+  bool is_rounded() const { return matrix_.packed || matrix_.dense.scalar_type() != at::kFloat; }
   const ops::Matrix& matrix() const { return matrix_; }
   const Tensor& bias() const { return bias_; }
 

@@ -150,6 +150,7 @@ Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs
   call.window = args.window;
   call.prefix = args.prefix;
   call.softcap = static_cast<float>(args.softcap);
+  call.may_round = args.may_round;
   Tensor slopes, mask, bias;  // must outlive the call
   if (args.alibi_slopes.defined()) {
     slopes = args.alibi_slopes.reshape({num_heads}).contiguous();

@@ -15,6 +15,8 @@ struct AttentionArgs {
   Tensor alibi_slopes;  // [A] or undefined: adds slope * (key position - query position)
   Tensor key_mask;      // bool [B, S] or undefined: true where a key may be seen
   Tensor bias;          // float [B or 1, A or 1, T, S] or undefined: added to the scores
+  bool may_round =
+      false;  // products of bfloat16 where the machine has them, for weights that are rounded, too
 };
 
 // Keys and values in the precision of a cache: float32, float16, or int8 with a scale for every 32 values of

@@ -94,6 +94,7 @@ class Kosmos2 final : public SplicedGenerator, public AnswerReader, public Answe
     auto split = [&](const Tensor& t) { return t.reshape({t.size(0), t.size(1), heads, head_width}); };
     ops::AttentionArgs args;
     args.scale = 1.0 / std::sqrt(static_cast<double>(head_width));
+    args.may_round = out_.is_rounded();
     Tensor mixed = ops::attention(split(q_(queries_NQD)), split(k_(seen)), split(v_(seen)), args);
     return out_(mixed.flatten(2)).flatten(0, 1);
   }

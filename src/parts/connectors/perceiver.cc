@@ -44,6 +44,7 @@ Tensor Perceiver::attend(const Layer& layer, const Tensor& latents_NQD, const Te
   ops::AttentionArgs args;
   args.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   args.key_mask = is_real_NS;
+  args.may_round = layer.out.is_rounded();
   return layer.out(ops::attention(q, k, v, args).flatten(2));
 }
 

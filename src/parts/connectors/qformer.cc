@@ -57,6 +57,7 @@ Tensor QFormer::run(Tensor x_NTH, int64_t num_queries, const Tensor& states_NSV,
     const BertAttention& own = layer.attention;
     ops::AttentionArgs own_args = args;
     own_args.scale = own.scale();
+    own_args.may_round = own.out.is_rounded();
     Tensor mixed =
         ops::attention(own.split(own.q(x_NTH)), own.split(own.k(x_NTH)), own.split(own.v(x_NTH)), own_args);
     x_NTH = own.finish(mixed.reshape(x_NTH.sizes()), x_NTH);
@@ -67,6 +68,7 @@ Tensor QFormer::run(Tensor x_NTH, int64_t num_queries, const Tensor& states_NSV,
         const BertAttention& cross = *layer.cross;
         ops::AttentionArgs cross_args;
         cross_args.scale = cross.scale();
+        cross_args.may_round = cross.out.is_rounded();
         mixed = ops::attention(cross.split(cross.q(query_NQH)), cross.split(cross.k(states_NSV)),
                                cross.split(cross.v(states_NSV)), cross_args);
         query_NQH = cross.finish(mixed.reshape(query_NQH.sizes()), query_NQH);

@@ -112,6 +112,7 @@ Tensor Bart::attend(const Attention& attention, const Tensor& x_TD, const nn::Pa
   ops::AttentionArgs args;
   args.scale = scale_of(config_.d_model, attention.num_heads);
   args.is_causal = is_causal;
+  args.may_round = attention.out.is_rounded();
   Tensor mixed_TD = nn::attend(heads_of(attention.q(x_TD), attention.num_heads),
                                heads_of(attention.k(x_TD), attention.num_heads),
                                heads_of(attention.v(x_TD), attention.num_heads), packed, layer, args);

@@ -255,6 +255,7 @@ Tensor CausalDecoder::attend(const Layer& layer, int64_t idx, const Tensor& x_TD
   args.is_causal = true;
   args.window = config_.sliding_window;
   args.alibi_slopes = alibi_slopes_A_;
+  args.may_round = layer.out.is_rounded();
   Tensor mixed_TD = nn::attend(q_TAE, k_TGE, v.reshape({tokens, groups, width}), packed, idx, args);
   return layer.out(layer.inner_norm.defined() ? layer.inner_norm(mixed_TD) : mixed_TD);
 }

@@ -122,6 +122,7 @@ Tensor T5::attend(const Stack& stack, int64_t idx, const Tensor& x_TD, const nn:
   Tensor q_TAE = split(attention.q(x_TD)), k_TAE = split(attention.k(x_TD)), v_TAE = split(attention.v(x_TD));
   ops::AttentionArgs args;
   args.is_causal = is_decoder;
+  args.may_round = attention.out.is_rounded();
   std::vector<Tensor> outputs;
   int64_t begin = 0;
   for (size_t at = 0; at < packed.spans.size(); ++at) {

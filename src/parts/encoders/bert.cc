@@ -120,6 +120,7 @@ Tensor Bert::forward(Tensor x_TD, const nn::Packed& packed, bool is_causal,
     ops::AttentionArgs args;
     args.scale = own.scale();
     args.is_causal = is_causal;
+    args.may_round = own.out.is_rounded();
     Tensor mixed =
         nn::attend(own.split(own.q(x_TD)), own.split(own.k(x_TD)), own.split(own.v(x_TD)), packed, idx, args);
     x_TD = own.finish(mixed, x_TD);

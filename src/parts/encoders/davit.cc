@@ -138,6 +138,7 @@ Tensor Davit::attend_windows(const Half& half, const Tensor& x_NHWC, int64_t num
   Tensor qkv = half.qkv(windows).view({windows.size(0), side * side, 3, num_heads, channels / num_heads});
   ops::AttentionArgs args;
   args.scale = 1.0 / std::sqrt(static_cast<double>(channels / num_heads));
+  args.may_round = half.out.is_rounded();
   Tensor mixed = ops::attention(qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2), args);
   return half.out(mixed.reshape(windows.sizes()))
       .view({batch, rows, columns, side, side, channels})

@@ -82,6 +82,7 @@ Tensor Qwen2Vit::attend(const Block& block, const Tensor& x_PV, const PatchGrid&
   };
   ops::AttentionArgs args;
   args.scale = 1.0 / std::sqrt(static_cast<double>(head_width));
+  args.may_round = block.proj.is_rounded();
   Tensor mixed = ops::attention(by_frame(ops::rope(qkv.select(1, 0), rotation.cos_PR, rotation.sin_PR)),
                                 by_frame(ops::rope(qkv.select(1, 1), rotation.cos_PR, rotation.sin_PR)),
                                 by_frame(qkv.select(1, 2)), args);

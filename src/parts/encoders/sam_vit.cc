@@ -136,6 +136,7 @@ Tensor SamVit::attend(const Layer& layer, const Tensor& x_BhwV) const {
   Tensor q_BhwAE = qkv.select(3, 0), k_BhwAE = qkv.select(3, 1);
   double scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   ops::AttentionArgs args;
+  args.may_round = layer.proj.is_rounded();
   if (layer.rows_LE.defined()) {
     Tensor by_row = at::matmul(q_BhwAE.permute({1, 0, 2, 3, 4}).reshape({height, -1, head_width}),
                                distances(layer.rows_LE, height).transpose(1, 2))

@@ -52,6 +52,7 @@ Tensor TransformerEncoder::attend(const Layer& layer, const Tensor& x_BSD, const
   args.scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   args.is_causal = config_.is_causal;
   args.key_mask = key_mask;
+  args.may_round = layer.out.is_rounded();
   return layer.out(ops::attention(split(q), split(k), split(v), args).reshape(x_BSD.sizes()));
 }
 

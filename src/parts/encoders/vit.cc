@@ -216,6 +216,7 @@ Tensor Vit::attention_pool(const Tensor& x_NSV) const {
   auto split = [&](const Tensor& t) { return t.reshape({num_images, t.size(1), heads, width / heads}); };
   ops::AttentionArgs args;
   args.scale = 1.0 / std::sqrt(static_cast<double>(width / heads));
+  args.may_round = pool_out_.is_rounded();
   Tensor mixed = ops::attention(split(q_N1V), split(kv_NSV.narrow(-1, 0, width)),
                                 split(kv_NSV.narrow(-1, width, width)), args);
   Tensor pooled_NV = pool_out_(mixed.reshape({num_images, width}));

@@ -43,6 +43,7 @@ Tensor GatedCrossAttention::operator()(const Tensor& x_TD, const std::vector<Spa
   if (config_.has_qk_norm) q_TAE = q_norm_(q_TAE);
   ops::AttentionArgs args;
   args.scale = 1.0 / std::sqrt(static_cast<double>(q_TAE.size(2)));
+  args.may_round = out_.is_rounded();
   std::vector<Tensor> read;
   int64_t begin = 0;
   for (const Span& span : spans) {
