@@ -468,7 +468,7 @@ void AddPairColumns(const Set& set, const KvGroupRows<T>& v, const Cover& cover,
   for (int row = 0; row < kPairRows; ++row)
 #pragma GCC unroll 16
     for (int idx = 0; idx < kVectors; ++idx) added[row][idx] = hn::Zero(d);
-  auto add = [&](int64_t key, const KvRow<T>& even, const KvRow<T>* odd) HWY_ATTR {
+  auto add = [&](int64_t key, const KvRow<T>& even, const KvRow<T>* odd) VLM_ATTR_OF_PAIRS {
     VFloat loaded[kVectors];
 #pragma GCC unroll 16
     for (int idx = 0; idx < kVectors; ++idx) {

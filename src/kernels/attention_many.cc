@@ -54,7 +54,7 @@ HWY_INLINE VFloat LoadUpTo(const KvRow<T>& row, int64_t idx, int64_t width) {
 
 template <class Element, typename T>
 HWY_INLINE void StoreRow(const KvRow<T>& row, int64_t width, float* to) {
-  StoreElements<Element>(width, to, [&](int64_t idx) HWY_ATTR { return LoadUpTo(row, idx, width); });
+  StoreElements<Element>(width, to, [&](int64_t idx) VLM_ATTR_OF_PAIRS { return LoadUpTo(row, idx, width); });
 }
 
 // Keys as panels [elements of a key, kColumns], then values as [elements of a block, padded value width];

@@ -9,14 +9,18 @@
 #include "hwy/highway.h"
 
 // Highway 1.0.3 has no instruction set with these products: files that use them begin their namespace with
-// this, and ask has_pairs() before they do.
+// this, mark lambdas that call the file's own functions with VLM_ATTR_OF_PAIRS in place of HWY_ATTR, and ask
+// has_pairs() before they multiply.
 #undef VLM_BEFORE_NAMESPACE_OF_PAIRS
+#undef VLM_ATTR_OF_PAIRS
 #undef VLM_HAS_PAIRS
 #if HWY_TARGET == HWY_AVX3_DL
 #define VLM_BEFORE_NAMESPACE_OF_PAIRS() HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni,avx512bf16")
+#define VLM_ATTR_OF_PAIRS __attribute__((target(HWY_TARGET_STR ",avx512vnni,avx512bf16")))
 #define VLM_HAS_PAIRS 1
 #else
 #define VLM_BEFORE_NAMESPACE_OF_PAIRS() HWY_BEFORE_NAMESPACE()
+#define VLM_ATTR_OF_PAIRS HWY_ATTR
 #define VLM_HAS_PAIRS 0
 #endif
 

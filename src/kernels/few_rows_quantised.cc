@@ -276,24 +276,31 @@ void Rows(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
   if (left > kRows) Rows<kBits, kMinimums>(weight, tile, x, row + kRows, product);
 }
 
-void FewRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
-  const int64_t groups = weight.groups(), count = product.rows * groups;
+void FewRowsQuantised(std::span<const QuantisedProduct> products) {
+  const Product& first = products.front().product;
+  const QuantisedMatrix& shape = *products.front().weight;
+  const int64_t groups = shape.groups(), rows = first.rows, count = rows * groups;
   static thread_local Scratch scratch;
   float* scales = scratch.get<float>(3 * count + count * kGroup / 4);
   int32_t* starts = reinterpret_cast<int32_t*>(scales + count);
   float* sums = reinterpret_cast<float*>(starts + count);
   int8_t* quants = reinterpret_cast<int8_t*>(sums + count);
-  const int32_t offset = weight.bits == 8 ? kOffset<8> : kOffset<4>;
+  const int32_t offset = shape.bits == 8 ? kOffset<8> : kOffset<4>;
   for (int64_t idx = 0; idx < count; ++idx) {
-    const float* row = product.x + idx % product.rows * product.x_stride;
-    RoundedGroup rounded =
-        RoundActivations(row, idx / product.rows * kGroup, weight.in, quants + idx * kGroup);
+    const float* row = first.x + idx % rows * first.x_stride;
+    RoundedGroup rounded = RoundActivations(row, idx / rows * kGroup, shape.in, quants + idx * kGroup);
     scales[idx] = rounded.scale;
     starts[idx] = -offset * rounded.sum;
     sums[idx] = static_cast<float>(rounded.sum);
   }
-  const Activations x{quants, scales, starts, sums, product.rows};
-  for_each_in_runs(weight.tiles(), 2 * product.rows * weight.out * weight.in, [&](int64_t tile) {
+  const Activations x{quants, scales, starts, sums, rows};
+  int64_t tiles = 0, out = 0;
+  for (const QuantisedProduct& one : products) tiles += one.weight->tiles(), out += one.weight->out;
+  for_each_in_runs(tiles, 2 * rows * out * shape.in, [&](int64_t tile) {
+    const QuantisedProduct* one = products.data();
+    for (; tile >= one->weight->tiles(); ++one) tile -= one->weight->tiles();
+    const QuantisedMatrix& weight = *one->weight;
+    const Product& product = one->product;
     if (weight.bits == 8 && weight.has_minimums) Rows<8, true>(weight, tile, x, 0, product);
     if (weight.bits == 8 && !weight.has_minimums) Rows<8, false>(weight, tile, x, 0, product);
     if (weight.bits == 4 && weight.has_minimums) Rows<4, true>(weight, tile, x, 0, product);
@@ -311,8 +318,13 @@ namespace vlm::kernels {
 
 HWY_EXPORT(FewRowsQuantised);
 
+void few_rows_quantised_together(std::span<const QuantisedProduct> products) {
+  HWY_DYNAMIC_DISPATCH(FewRowsQuantised)(products);
+}
+
 void few_rows_quantised(const Product& product, const QuantisedMatrix& weight) {
-  HWY_DYNAMIC_DISPATCH(FewRowsQuantised)(product, weight);
+  const QuantisedProduct one{product, &weight};
+  few_rows_quantised_together({&one, 1});
 }
 
 }  // namespace vlm::kernels

@@ -466,24 +466,28 @@ void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, f
 }
 
 template <int kBits>
-void Run(const Product& product, const QuantisedMatrix& weight) {
+void Run(std::span<const QuantisedProduct> products) {
   constexpr int kRowPieces = Kernel<kBits>::kRowPieces;
-  const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
-  const int64_t count = row_tiles * weight.groups() * kHeight;
+  const Product& first = products.front().product;
+  const QuantisedMatrix& shape = *products.front().weight;
+  const int64_t row_tiles = (first.rows + kHeight - 1) / kHeight;
+  const int64_t count = row_tiles * shape.groups() * kHeight;
   static thread_local Scratch scratch;
   int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 3));
   float* scales = reinterpret_cast<float*>(x + count * kRowPieces);
   int32_t* starts = reinterpret_cast<int32_t*>(scales + count);
   float* sums = reinterpret_cast<float*>(starts + count);
-  RoundRows<kBits>(product, weight.in, weight.groups(), x, scales, starts, sums);
-  multiply_blocked(Kernel<kBits>{weight, x, scales, starts, sums}, product, weight.out, weight.row_scales);
+  RoundRows<kBits>(first, shape.in, shape.groups(), x, scales, starts, sums);
+  for (const auto& [product, weight] : products)
+    multiply_blocked(Kernel<kBits>{*weight, x, scales, starts, sums}, product, weight->out,
+                     weight->row_scales);
 }
 
-void ManyRowsQuantised(const Product& product, const QuantisedMatrix& weight) {
-  if (weight.bits == 8)
-    Run<8>(product, weight);
+void ManyRowsQuantised(std::span<const QuantisedProduct> products) {
+  if (products.front().weight->bits == 8)
+    Run<8>(products);
   else
-    Run<4>(product, weight);
+    Run<4>(products);
 }
 
 }  // namespace
@@ -497,8 +501,13 @@ namespace vlm::kernels {
 
 HWY_EXPORT(ManyRowsQuantised);
 
+void many_rows_quantised_together(std::span<const QuantisedProduct> products) {
+  HWY_DYNAMIC_DISPATCH(ManyRowsQuantised)(products);
+}
+
 void many_rows_quantised(const Product& product, const QuantisedMatrix& weight) {
-  HWY_DYNAMIC_DISPATCH(ManyRowsQuantised)(product, weight);
+  const QuantisedProduct one{product, &weight};
+  many_rows_quantised_together({&one, 1});
 }
 
 }  // namespace vlm::kernels

@@ -2,6 +2,8 @@
 // and `y_stride` elements apart; bias may be null.
 #pragma once
 
+#include <span>
+
 #include "kernels/quantised.h"
 
 namespace vlm::kernels {
@@ -23,6 +25,15 @@ constexpr int64_t kFewRows = 8;
 // magnitude / 127, is no normal number becomes zeros; an infinite one makes outputs that are not finite.
 void few_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 void many_rows_quantised(const Product& product, const QuantisedMatrix& weight);
+
+// Products of one x, which is rounded once, and threads are called together once for few rows: all have the
+// same x, rows, bits and inputs.
+struct QuantisedProduct {
+  Product product;
+  const QuantisedMatrix* weight = nullptr;
+};
+void few_rows_quantised_together(std::span<const QuantisedProduct> products);
+void many_rows_quantised_together(std::span<const QuantisedProduct> products);
 
 // Weights as the file keeps them: [out, in], rows `stride` elements apart. Many rows of x are rounded to
 // bfloat16 beside bfloat16 weights where the machine multiplies these in pairs, and what is below the least

@@ -74,4 +74,17 @@ Tensor Linear::operator()(const Tensor& x) const {
   return y;
 }
 
+std::vector<Tensor> apply_together(const Tensor& x, std::initializer_list<const Linear*> layers) {
+  bool is_plain =
+      std::all_of(layers.begin(), layers.end(), [](const Linear* layer) { return layer->is_plain(); });
+  std::vector<ops::LinearArgs> args;
+  std::vector<Tensor> results;
+  for (const Linear* layer : layers)
+    if (is_plain)
+      args.push_back({&layer->matrix_, layer->bias_});
+    else
+      results.push_back((*layer)(x));
+  return is_plain ? ops::linear_together(x, args) : results;
+}
+
 }  // namespace vlm::nn

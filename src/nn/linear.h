@@ -28,6 +28,10 @@ class Linear {
   const Tensor& bias() const { return bias_; }
 
  private:
+  friend std::vector<Tensor> apply_together(const Tensor& x, std::initializer_list<const Linear*> layers);
+  // Whether the layer is its matrix and bias, and nothing else.
+  bool is_plain() const { return !statistics_ && !input_order_.defined() && !lora_a_RI_.defined(); }
+
   std::shared_ptr<InputSquares> statistics_;  // null: not collected
   Tensor input_order_;  // int64 [in]: the input of each column of the matrix; undefined: as they come
   ops::Matrix matrix_;
@@ -36,5 +40,8 @@ class Linear {
   Tensor lora_b_OR_;
   double lora_scale_ = 0;
 };
+
+// Each layer's output; faster than one by one where they are quantised.
+std::vector<Tensor> apply_together(const Tensor& x, std::initializer_list<const Linear*> layers);
 
 }  // namespace vlm::nn

@@ -110,8 +110,10 @@ tally::Work work_of(const Tensor& q_BTAE, const KeyValues& kv, const AttentionAr
                             : 0.0;
   };
   double pairs = visible_pairs(q_BTAE.size(1), kv.k_BSGE.size(1), args);
-  return {.float_operations = 2.0 * pairs * static_cast<double>(q_BTAE.size(0) * q_BTAE.size(2)) *
-                              static_cast<double>(q_BTAE.size(3) + value_width(kv)),
+  double operations = 2.0 * pairs * static_cast<double>(q_BTAE.size(0) * q_BTAE.size(2)) *
+                      static_cast<double>(q_BTAE.size(3) + value_width(kv));
+  return {.float_operations = args.may_round ? 0 : operations,
+          .half_operations = args.may_round ? operations : 0,
           .bytes = bytes(kv.k_BSGE) + bytes(kv.v_BSGE) + bytes(kv.k_scales_BSGN) + bytes(kv.v_scales_BSGN)};
 }
 

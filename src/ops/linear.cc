@@ -198,6 +198,33 @@ int64_t matrix_bytes(const Matrix& matrix) {
   return view.blocks_bytes() + view.padded_out() * static_cast<int64_t>(sizeof(float));
 }
 
+namespace {
+
+// Rows of x for a kernel, and what it writes.
+struct Operands {
+  Tensor flat, y, bias;
+  kernels::Product product;
+};
+Operands operands_of(const Tensor& x, int64_t rows, const Matrix& weight, const Tensor& bias) {
+  VLM_CHECK(x.size(-1) == weight.in, "x is {}, the matrix has {} inputs", describe(x), weight.in);
+  if (bias.defined()) VLM_SHAPE(bias, weight.out);
+  Operands operands;
+  operands.flat = with_contiguous_rows(x.reshape({rows, weight.in}));
+  Shape shape = x.sizes().vec();
+  shape.back() = weight.out;
+  operands.y = empty_result(shape);
+  operands.bias = bias.defined() ? bias.contiguous() : bias;
+  operands.product = {operands.flat.data_ptr<float>(),
+                      operands.flat.stride(0),
+                      operands.y.data_ptr<float>(),
+                      weight.out,
+                      rows,
+                      operands.bias.defined() ? operands.bias.data_ptr<float>() : nullptr};
+  return operands;
+}
+
+}  // namespace
+
 Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
   bool is_float = weight.dense.defined() && weight.dense.scalar_type() == at::kFloat;
   int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
@@ -208,18 +235,8 @@ Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
       (is_float && !is_few))
     return at::linear(x, unpack_matrix(weight), bias);
 
-  VLM_CHECK(x.size(-1) == weight.in, "x is {}, the matrix has {} inputs", describe(x), weight.in);
-  if (bias.defined()) VLM_SHAPE(bias, weight.out);
-  Tensor flat = with_contiguous_rows(x.reshape({rows, weight.in}));
-  Shape shape = x.sizes().vec();
-  shape.back() = weight.out;
-  Tensor y = empty_result(shape), offset = bias.defined() ? bias.contiguous() : bias;
-  kernels::Product product{flat.data_ptr<float>(),
-                           flat.stride(0),
-                           y.data_ptr<float>(),
-                           weight.out,
-                           rows,
-                           offset.defined() ? offset.data_ptr<float>() : nullptr};
+  Operands operands = operands_of(x, rows, weight, bias);
+  const kernels::Product& product = operands.product;
   if (weight.packed) {
     (is_few ? kernels::few_rows_quantised : kernels::many_rows_quantised)(product, weight.packed->view);
   } else {
@@ -228,7 +245,40 @@ Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
                                 dense.stride(0)};
     (is_few ? kernels::few_rows_dense : kernels::many_rows_dense)(product, matrix);
   }
-  return y;
+  return operands.y;
+}
+
+std::vector<Tensor> linear_together(const Tensor& x, std::span<const LinearArgs> layers) {
+  const Matrix& first = *layers.front().weight;
+  int64_t rows = first.in > 0 ? x.numel() / first.in : 0, out = 0;
+  bool is_together = use_kernel({x}) && rows > 0;
+  tally::Work work{};
+  for (const LinearArgs& layer : layers) {
+    const Matrix& weight = *layer.weight;
+    is_together = is_together && weight.packed && weight.in == first.in && use_kernel({layer.bias}) &&
+                  weight.packed->view.bits == first.packed->view.bits;
+    out += weight.out;
+  }
+  std::vector<Tensor> results;
+  if (!is_together) {
+    for (const LinearArgs& layer : layers) results.push_back(linear(x, *layer.weight, layer.bias));
+    return results;
+  }
+  tally::Span span("products");
+  if (span) {
+    for (const LinearArgs& layer : layers) work += work_of(*layer.weight, rows);
+    span.add(work, fmt::format("{} x {} x {}", rows, first.in, out));
+  }
+  std::vector<Operands> operands;
+  std::vector<kernels::QuantisedProduct> products;
+  for (const LinearArgs& layer : layers) {
+    operands.push_back(operands_of(x, rows, *layer.weight, layer.bias));
+    products.push_back({operands.back().product, &layer.weight->packed->view});
+    results.push_back(operands.back().y);
+  }
+  (rows <= kernels::kFewRows ? kernels::few_rows_quantised_together
+                             : kernels::many_rows_quantised_together)(products);
+  return results;
 }
 
 }  // namespace vlm::ops

@@ -53,6 +53,14 @@ int64_t matrix_bytes(const Matrix& matrix);
 // y[..., out] = x[..., in] . W^T + bias. float32 in and out; differentiable in x, and in a dense float32 W.
 Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias);
 
+// The same of one x with each of several matrices of as many inputs; biases may be undefined. Where all are
+// quantised to the same bits, x is rounded once.
+struct LinearArgs {
+  const Matrix* weight = nullptr;
+  Tensor bias;
+};
+std::vector<Tensor> linear_together(const Tensor& x, std::span<const LinearArgs> layers);
+
 // Whether fused kernels are used at all: VLM_KERNELS=off in the environment, or set_kernels_enabled(false).
 bool kernels_enabled();
 void set_kernels_enabled(bool enabled);

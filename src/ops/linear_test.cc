@@ -61,13 +61,18 @@ TEST(Linear, TakesGroupsOfAnyLength) {
     }
 }
 
+// Numbers that bfloat16 holds, to which x may be rounded beside its weights.
+Tensor short_numbers(at::IntArrayRef shape) {
+  return at::randn(shape).to(at::kBFloat16).to(at::kFloat);
+}
+
 // Kernels round x to 8 bits in groups of 32: relative to the product of normal numbers that is 0.7 %.
 TEST(Linear, KernelIsTheDefinition) {
   at::manual_seed(4);
   for (int64_t rows : {1, 3, 8, 9, 40})
     for (int64_t out : {1, 17, 70}) {
       const int64_t in = out == 17 ? 120 : 128;
-      Tensor weight = at::randn({out, in}), bias = at::randn({out}), x = at::randn({rows, in});
+      Tensor weight = at::randn({out, in}), bias = at::randn({out}), x = short_numbers({rows, in});
       std::vector<std::pair<Matrix, double>> matrices = {
           {dense_matrix(weight), 1e-6},
           {dense_matrix(weight.to(at::kBFloat16)), 1e-6},
@@ -89,7 +94,7 @@ TEST(Linear, KernelIsTheDefinition) {
 
 TEST(Linear, TakesViewsWithGaps) {
   at::manual_seed(5);
-  Tensor wide = at::randn({30, 3, 64}), weight = at::randn({20, 64});
+  Tensor wide = short_numbers({30, 3, 64}), weight = at::randn({20, 64});
   Tensor x = wide.select(1, 1);
   Matrix matrix = dense_matrix(weight.to(at::kBFloat16));
   EXPECT_LT(relative_error(linear(x, matrix, Tensor()), at::linear(x, unpack_matrix(matrix))), 1e-6);
@@ -122,6 +127,25 @@ TEST(Linear, DoesNotDependOnTheNumberOfRowsBesideIt) {
   Tensor all = linear(x, matrix, Tensor());
   EXPECT_LT((linear(x.narrow(0, 5, 1), matrix, Tensor()) - all.narrow(0, 5, 1)).abs().max().item<float>(),
             1e-4);
+}
+
+TEST(Linear, TogetherIsEachAlone) {
+  at::manual_seed(8);
+  for (int64_t rows : {1, 3, 30})
+    for (int other_bits : {8, 4}) {
+      Tensor x = at::randn({rows, 2, 96}), bias = at::randn({70});
+      std::vector<Matrix> matrices = {quantise_matrix(at::randn({70, 96}), 4),
+                                      quantise_matrix(at::randn({17, 96}), other_bits),
+                                      quantise_matrix(at::randn({32, 96}), 4)};
+      std::vector<Tensor> found = linear_together(
+          x, std::vector<LinearArgs>{{&matrices[0], bias}, {&matrices[1], {}}, {&matrices[2], {}}});
+      ASSERT_EQ(found.size(), 3u);
+      for (size_t idx = 0; idx < 3; ++idx)
+        EXPECT_TRUE(at::equal(found[idx], linear(x, matrices[idx], idx == 0 ? bias : Tensor()))) << rows;
+    }
+  Matrix narrow = dense_matrix(at::randn({5, 64})), wide = dense_matrix(at::randn({5, 96}));
+  EXPECT_THROW(linear_together(at::randn({2, 96}), std::vector<LinearArgs>{{&wide, {}}, {&narrow, {}}}),
+               std::exception);
 }
 
 TEST(Kernels, AreDescribed) {

@@ -222,9 +222,11 @@ Tensor CausalDecoder::attend(const Layer& layer, int64_t idx, const Tensor& x_TD
           width = config_.head_dim;
   Tensor q, k, v;
   switch (config_.qkv_layout) {
-    case QkvLayout::separate:
-      q = layer.q(x_TD), k = layer.k(x_TD), v = layer.v(x_TD);
+    case QkvLayout::separate: {
+      std::vector<Tensor> parts = nn::apply_together(x_TD, {&layer.q, &layer.k, &layer.v});
+      q = parts[0], k = parts[1], v = parts[2];
       break;
+    }
     case QkvLayout::thirds: {
       Tensor fused = layer.qkv(x_TD);
       q = fused.narrow(1, 0, heads * width), k = fused.narrow(1, heads * width, groups * width);

@@ -40,20 +40,16 @@ TransformerEncoder::TransformerEncoder(const EncoderConfig& config, const Encode
 
 Tensor TransformerEncoder::attend(const Layer& layer, const Tensor& x_BSD, const Tensor& key_mask) const {
   int64_t heads = config_.num_attention_heads, head_width = config_.hidden_size / heads;
-  Tensor q, k, v;
-  if (layer.qkv.defined()) {
-    std::vector<Tensor> parts = layer.qkv(x_BSD).chunk(3, -1);
-    q = parts[0], k = parts[1], v = parts[2];
-  } else {
-    q = layer.q(x_BSD), k = layer.k(x_BSD), v = layer.v(x_BSD);
-  }
+  std::vector<Tensor> parts = layer.qkv.defined() ? layer.qkv(x_BSD).chunk(3, -1)
+                                                  : nn::apply_together(x_BSD, {&layer.q, &layer.k, &layer.v});
   auto split = [&](const Tensor& t) { return t.reshape({t.size(0), t.size(1), heads, head_width}); };
   ops::AttentionArgs args;
   args.scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   args.is_causal = config_.is_causal;
   args.key_mask = key_mask;
   args.may_round = layer.out.is_rounded();
-  return layer.out(ops::attention(split(q), split(k), split(v), args).reshape(x_BSD.sizes()));
+  return layer.out(
+      ops::attention(split(parts[0]), split(parts[1]), split(parts[2]), args).reshape(x_BSD.sizes()));
 }
 
 Tensor TransformerEncoder::operator()(Tensor x_BSD, const char* trace_name, int64_t num_layers,
