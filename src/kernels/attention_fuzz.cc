@@ -70,11 +70,13 @@ Expected expected(const Attention& args, const Kept& k, const Kept& v, int64_t b
   // one for each of a block and each block; and a few for the quotient.
   const double roundings = (keys + 8) + (64 + keys / 32 + 12);
   const double of_magnitudes = roundings * kUnit + rounding_of_products(args);
+  // With bfloat16, values and products below the least normal number are 0.
+  const double least = args.may_round ? 2 * 0x1p-126 : kLeast;
   for (size_t at = 0; at < result.values.size(); ++at) {
     result.values[at] /= total;
     result.bounds[at] = 1.1 * (misses[at] + missed * std::fabs(result.values[at])) / total +
                         of_magnitudes * magnitudes[at] / total +
-                        keys * (0x1p-126 * result.largest_value + kLeast);
+                        keys * (0x1p-126 * result.largest_value + least);
   }
   return result;
 }
