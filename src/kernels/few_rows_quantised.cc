@@ -286,13 +286,16 @@ void FewRowsQuantised(std::span<const QuantisedProduct> products) {
   float* sums = reinterpret_cast<float*>(starts + count);
   int8_t* quants = reinterpret_cast<int8_t*>(sums + count);
   const int32_t offset = shape.bits == 8 ? kOffset<8> : kOffset<4>;
-  for (int64_t idx = 0; idx < count; ++idx) {
-    const float* row = first.x + idx % rows * first.x_stride;
-    RoundedGroup rounded = RoundActivations(row, idx / rows * kGroup, shape.in, quants + idx * kGroup);
-    scales[idx] = rounded.scale;
-    starts[idx] = -offset * rounded.sum;
-    sums[idx] = static_cast<float>(rounded.sum);
-  }
+  for_each_balanced(groups, 8 * rows * shape.in, [=](int64_t group) {
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t idx = group * rows + row;
+      const RoundedGroup rounded =
+          RoundActivations(first.x + row * first.x_stride, group * kGroup, shape.in, quants + idx * kGroup);
+      scales[idx] = rounded.scale;
+      starts[idx] = -offset * rounded.sum;
+      sums[idx] = static_cast<float>(rounded.sum);
+    }
+  });
   const Activations x{quants, scales, starts, sums, rows};
   int64_t tiles = 0, out = 0;
   for (const QuantisedProduct& one : products) tiles += one.weight->tiles(), out += one.weight->out;

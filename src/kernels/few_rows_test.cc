@@ -1,6 +1,7 @@
 // What a row computes does not depend on the rows that come with it, nor on how outputs fall into blocks.
 #include "base/half.h"
 #include "kernels/product.h"
+#include "kernels/product_testing.h"
 #include "kernels/testing.h"
 
 namespace vlm::kernels {
@@ -61,6 +62,24 @@ TEST(FewRowsDense, ComputeWhatEachComputesAlone) {
       for (int64_t in : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 130})
         for (int64_t out : {1, 2, 3, 4, 5, 15, 16, 17, 23}) check_alone(type, in, out);
       check_alone(type, 2049, 70);
+    }
+  });
+}
+
+TEST(FewRowsQuantised, ComputeWhatEachComputesAlone) {
+  constexpr int64_t kIn = 200, kOut = 39;
+  const Floats x = Floats::random(kFewRowsQuantised * kIn, 34);
+  on_every_target([&] {
+    for (int bits : {8, 4}) {
+      const Memory matrix = quantised(Floats::random(kOut * kIn, 35), bits, kOut, kIn);
+      Floats alone(kFewRowsQuantised * kOut);
+      for (int64_t row = 0; row < kFewRowsQuantised; ++row)
+        few_rows_quantised({x.data() + row * kIn, kIn, alone.data() + row * kOut, kOut, 1}, matrix.view);
+      for (int64_t rows = 2; rows <= kFewRowsQuantised; rows += rows < 20 ? 1 : 11) {
+        Floats y(rows * kOut);
+        few_rows_quantised({x.data(), kIn, y.data(), kOut, rows}, matrix.view);
+        for (int64_t idx = 0; idx < rows * kOut; ++idx) ASSERT_EQ(y[idx], alone[idx]) << rows << " rows";
+      }
     }
   });
 }

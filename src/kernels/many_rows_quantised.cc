@@ -11,15 +11,18 @@
 #include "hwy/highway.h"
 #include "kernels/group-inl.h"
 
-// Highway 1.0.3 knows the CPUs with VNNI as AVX3_DL but does not let the compiler use it.
-#if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni")
-#else
 HWY_BEFORE_NAMESPACE();
-#endif
 namespace vlm::kernels {
 namespace HWY_NAMESPACE {
 namespace {
+
+#if HWY_TARGET == HWY_AVX3_DL
+
+void ManyRowsQuantised(std::span<const QuantisedProduct> products) {
+  many_rows_rotated(products);
+}
+
+#else
 
 using DFloat = hn::CappedTag<float, 16>;
 using DInt = hn::RebindToSigned<DFloat>;
@@ -35,29 +38,10 @@ constexpr int kVectors = kPanelVectors * kPanelsAtOnce;
 constexpr int kHeight = 6;
 
 // How a group multiplies: x and W lie as 32-bit pieces of four inputs, or as kParts pieces of two. AddPiece
-// adds the products of one piece of x with the pieces of 16 columns. W's values are moved up by kOffset, and
-// sums start at -kOffset times the sum of x. Where kTakesBytes, they may be any of 8 bits, so that 4-bit ones
-// can bring their minimums along. Where kInPairs, AddGroup takes the place of AddPiece: pieces of eight
-// inputs of two rows, or of two columns, lie side by side.
-#if HWY_TARGET == HWY_AVX3_DL
-
-// Unsigned by signed.
-// In assembler because GCC 12 copies every sum before and after its intrinsic.
-template <int kBits>
-struct Arithmetic {
-  static constexpr int kParts = 1, kOffset = 128;
-  static constexpr bool kTakesBytes = true, kInPairs = false;
-  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
-    __m512i four;
-    asm("vpbroadcastd %[x], %[four]\n\t"
-        "vpdpbusd %[four], %[w0], %[sum0]\n\t"
-        "vpdpbusd %[four], %[w1], %[sum1]"
-        : [sum0] "+v"(sums[0].raw), [sum1] "+v"(sums[1].raw), [four] "=&v"(four)
-        : [w0] "v"(w[0].raw), [w1] "v"(w[1].raw), [x] "m"(*x));
-  }
-};
-
-#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+// adds the products of one piece of x with the pieces of 16 columns. Where kTakesBytes, W's values may be any
+// of 8 bits, so that 4-bit ones can bring their minimums along. Where kInPairs, AddGroup takes the place of
+// AddPiece: pieces of eight inputs of two rows, or of two columns, lie side by side.
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
 // 8 bits: both widened to 16, where sums of two products are exact. 4 bits: the 16 products of a group that
 // share 16 bits are at most 15 * 127 each, 30480 together.
@@ -75,7 +59,7 @@ struct Arithmetic {
 
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kParts = kBits == 8 ? 2 : 1, kOffset = 0;
+  static constexpr int kParts = kBits == 8 ? 2 : 1;
   static constexpr bool kTakesBytes = kBits == 8, kInPairs = false;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
 #if HWY_TARGET == HWY_AVX2
@@ -102,7 +86,7 @@ struct Arithmetic {
 // rows and eight of columns, add up in 24 registers.
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kParts = 1, kOffset = 0;
+  static constexpr int kParts = 1;
   static constexpr bool kTakesBytes = true, kInPairs = true;
   // Of four inputs of 16 columns, and of the next four: eight of two columns.
   static HWY_INLINE void PairColumns(int32_t* pieces) {
@@ -155,7 +139,7 @@ struct Arithmetic {
 
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kParts = 1, kOffset = 0;
+  static constexpr int kParts = 1;
   static constexpr bool kTakesBytes = true, kInPairs = false;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(*x));
@@ -169,7 +153,7 @@ struct Arithmetic {
 
 template <int kBits>
 struct Arithmetic {
-  static constexpr int kParts = 1, kOffset = 0;
+  static constexpr int kParts = 1;
   static constexpr bool kTakesBytes = true, kInPairs = false;
   static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
     const DInt d;
@@ -210,10 +194,9 @@ struct Kernel {
   static constexpr int64_t kGroupPieces = kRowPieces * kTileRows;  // of a group in a panel
 
   const QuantisedMatrix& weight;
-  const int32_t* x;       // [row tiles, groups, kHeight, kParts, 8]
-  const float* scales;    // [row tiles, groups, kHeight]
-  const int32_t* starts;  // the same; what sums start at
-  const float* sums;      // the same; of the quants, what a minimum is multiplied by
+  const int32_t* x;     // [row tiles, groups, kHeight, kParts, 8]
+  const float* scales;  // [row tiles, groups, kHeight]
+  const float* sums;    // the same; of the quants, what a minimum is multiplied by
 
   int64_t input_count() const { return weight.in; }
   int64_t step_count() const { return weight.groups(); }
@@ -266,12 +249,11 @@ struct Kernel {
     uint8_t* bytes = reinterpret_cast<uint8_t*>(to);
     const size_t lanes = hn::Lanes(d);
     if constexpr (kBits == 4) {  // 64 bytes hold two steps
-      const auto offset = hn::Set(d, static_cast<uint8_t>(Arith::kOffset));
       for (size_t idx = 0; idx < 256; idx += lanes) {
         auto both = hn::LoadU(d, from + idx);
         size_t at = idx / 64 * 128 + idx % 64;
-        hn::StoreU(hn::Add(hn::And(both, hn::Set(d, 15)), offset), d, bytes + at);
-        hn::StoreU(hn::Add(hn::ShiftRight<4>(both), offset), d, bytes + at + 64);
+        hn::StoreU(hn::And(both, hn::Set(d, 15)), d, bytes + at);
+        hn::StoreU(hn::ShiftRight<4>(both), d, bytes + at + 64);
       }
     } else if constexpr (kParts == 2) {
       const hn::Repartition<int16_t, decltype(d)> d_signed;
@@ -282,9 +264,7 @@ struct Kernel {
         hn::StoreU(hn::BitCast(d, hn::ShiftRight<8>(v)), d, bytes + at + 64);
       }
     } else {
-      const auto offset = hn::Set(d, static_cast<uint8_t>(Arith::kOffset));
-      for (size_t idx = 0; idx < 512; idx += lanes)
-        hn::StoreU(hn::Add(hn::LoadU(d, from + idx), offset), d, bytes + idx);
+      std::memcpy(to, from, 512);
     }
   }
 
@@ -301,8 +281,8 @@ struct Kernel {
           hn::And(hn::Eq(hn::ConvertTo(d, whole), wanted),
                   hn::And(hn::Ge(wanted, hn::Set(d, -128.0f)), hn::Le(wanted, hn::Set(d, 7.0f))));
       if (!hn::AllTrue(d, fits)) return false;
-      // The same in each of four bytes, moved up.
-      VInt byte = hn::And(hn::Add(whole, hn::Set(d_int, Arith::kOffset)), hn::Set(d_int, 255));
+      // The same in each of four bytes.
+      VInt byte = hn::And(whole, hn::Set(d_int, 255));
       byte = hn::Or(byte, hn::ShiftLeft<8>(byte));
       hn::Store(hn::Or(byte, hn::ShiftLeft<16>(byte)), d_int, eighths + vector * kLanes);
     }
@@ -351,7 +331,6 @@ struct Kernel {
     const float* w_minimums = reinterpret_cast<const float*>(pieces + MinimumsAt(count));
     const int32_t* x_pieces = x + start * kRowPieces;
     const float* x_scales = scales + start;
-    const int32_t* x_starts = starts + start;
     const float* x_sums = sums + start;
 
     // AVX2 has no registers left for these; the compiler is told so, or it would spill the sums instead.
@@ -376,8 +355,7 @@ struct Kernel {
 #pragma GCC unroll 16
         for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
-          for (int vector = 0; vector < kVectors; ++vector)
-            group_sums[row][vector] = Arith::kOffset != 0 ? hn::Set(d_int, x_starts[row]) : hn::Zero(d_int);
+          for (int vector = 0; vector < kVectors; ++vector) group_sums[row][vector] = hn::Zero(d_int);
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; ++quad)
 #pragma GCC unroll 2
@@ -410,7 +388,6 @@ struct Kernel {
       w_scales += kTileRows;
       if (kMinimums) w_minimums += kTileRows;
       x_scales += kHeight;
-      x_starts += kHeight;
       x_sums += kHeight;
     }
 
@@ -431,8 +408,7 @@ struct Kernel {
 
 // Rounds x into the tiles that the micro-kernel walks.
 template <int kBits>
-void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, float* scales, int32_t* starts,
-               float* sums) {
+void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, float* scales, float* sums) {
   using Arith = Arithmetic<kBits>;
   constexpr int kRowPieces = Kernel<kBits>::kRowPieces;
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
@@ -446,7 +422,6 @@ void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, f
         if (row < product.rows)
           rounded = RoundActivations(product.x + row * product.x_stride, group * kGroup, in, quants);
         scales[at] = rounded.scale;
-        starts[at] = -Arith::kOffset * rounded.sum;
         sums[at] = static_cast<float>(rounded.sum);
         int32_t* to = x + at * kRowPieces;
         if constexpr (Arith::kInPairs) {
@@ -473,14 +448,12 @@ void Run(std::span<const QuantisedProduct> products) {
   const int64_t row_tiles = (first.rows + kHeight - 1) / kHeight;
   const int64_t count = row_tiles * shape.groups() * kHeight;
   static thread_local Scratch scratch;
-  int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 3));
+  int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 2));
   float* scales = reinterpret_cast<float*>(x + count * kRowPieces);
-  int32_t* starts = reinterpret_cast<int32_t*>(scales + count);
-  float* sums = reinterpret_cast<float*>(starts + count);
-  RoundRows<kBits>(first, shape.in, shape.groups(), x, scales, starts, sums);
+  float* sums = scales + count;
+  RoundRows<kBits>(first, shape.in, shape.groups(), x, scales, sums);
   for (const auto& [product, weight] : products)
-    multiply_blocked(Kernel<kBits>{*weight, x, scales, starts, sums}, product, weight->out,
-                     weight->row_scales);
+    multiply_blocked(Kernel<kBits>{*weight, x, scales, sums}, product, weight->out, weight->row_scales);
 }
 
 void ManyRowsQuantised(std::span<const QuantisedProduct> products) {
@@ -489,6 +462,8 @@ void ManyRowsQuantised(std::span<const QuantisedProduct> products) {
   else
     Run<4>(products);
 }
+
+#endif
 
 }  // namespace
 }  // namespace HWY_NAMESPACE

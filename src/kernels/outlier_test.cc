@@ -1,11 +1,13 @@
 // Language models have a few input channels 50 to 100 times the median, towers a few tokens with massive
 // values. The yardstick is llama.cpp's scheme: activations in blocks of 32 with a float16 scale (Q8_0, and
-// Q8_1 beside 4-bit weights with minimums), weights in Q8_0, Q4_0 or Q4_1. Products here must not be further
-// from float32.
+// Q8_1 beside 4-bit weights with minimums), weights in Q8_0, Q4_0 or Q4_1. Of such activations products here
+// must not be further from float32.
 #include <gtest/gtest.h>
 
 #include <array>
 #include <functional>
+#include <numeric>
+#include <vector>
 
 #include "base/half.h"
 #include "kernels/product.h"
@@ -77,11 +79,11 @@ double yardstick(const float* x, const float* w, Block (*round_weights)(const fl
   return total;
 }
 
-// Root mean square, over rows, of the error relative to the row's length: so no row hides another.
-double error_of(const Floats& x, const Floats& weights,
+// Root mean square, over these rows, of the error relative to the row's length: so no row hides another.
+double error_of(const Floats& x, const Floats& weights, const std::vector<int64_t>& rows,
                 const std::function<double(int64_t row, int64_t col)>& value) {
   double mean = 0;
-  for (int64_t row = 0; row < kRows; ++row) {
+  for (int64_t row : rows) {
     double squares = 0, total = 0;
     for (int64_t col = 0; col < kOut; ++col) {
       double exact = 0;
@@ -91,49 +93,69 @@ double error_of(const Floats& x, const Floats& weights,
       squares += difference * difference;
       total += exact * exact;
     }
-    mean += squares / total / kRows;
+    mean += squares / total / static_cast<double>(rows.size());
   }
   return std::sqrt(mean);
 }
 
-Floats activations(bool has_outlier_channels, bool has_massive_tokens, unsigned seed) {
-  Floats x = Floats::random(kRows * kIn, seed);
-  for (int64_t row = 0; row < kRows && has_outlier_channels; ++row)
-    for (int64_t channel : {7, 300, 301, 777})
-      x[row * kIn + channel] *= 50.0f + static_cast<float>(channel % 51);
-  for (int64_t row : {0, 13})
-    for (int64_t channel : {64, 500})
-      if (has_massive_tokens) x[row * kIn + channel] = channel == 64 ? 1500.0f : -700.0f;
-  return x;
+struct Activations {
+  const char* what;
+  Floats x;
+  std::vector<int64_t> rows;  // that are such
+  double allowed_rotated;     // of the yardstick's error, where 8 bits are rotated in groups of 128
+};
+
+std::vector<Activations> kinds_of_activations() {
+  std::vector<int64_t> all(kRows);
+  std::iota(all.begin(), all.end(), 0);
+  const std::vector<int64_t> massive_rows{0, 13};
+  auto random = [] { return Floats::random(kRows * kIn, 18); };
+  auto with_outliers = [](Floats x) {
+    for (int64_t row = 0; row < kRows; ++row)
+      for (int64_t channel : {7, 300, 301, 777})
+        x[row * kIn + channel] *= 50.0f + static_cast<float>(channel % 51);
+    return x;
+  };
+  auto with_massive = [&](Floats x) {
+    for (int64_t row : massive_rows) x[row * kIn + 64] = 1500.0f, x[row * kIn + 500] = -700.0f;
+    return x;
+  };
+  std::vector<Activations> kinds;
+  kinds.push_back({"plain", random(), all, 1.5});
+  kinds.push_back({"outlier channels", with_outliers(random()), all, 0.6});
+  kinds.push_back({"massive tokens", with_massive(random()), massive_rows, 0.8});
+  kinds.push_back({"massive tokens, outlier channels", with_massive(with_outliers(random())), all, 0.6});
+  return kinds;
 }
 
 TEST(QuantisedProducts, AreNoFurtherFromFloatsThanBlocksOf32) {
-  for (const auto& [has_outliers, has_massive] :
-       {std::pair{false, false}, {true, false}, {false, true}, {true, true}}) {
-    const Floats x = activations(has_outliers, has_massive, 18);
-    const Floats weights = Floats::random(kOut * kIn, 19, 0, 0.05f);
+  const Floats weights = Floats::random(kOut * kIn, 19, 0, 0.05f);
+  std::array<Memory, 2> matrices{quantised(weights, 8, kOut, kIn), quantised(weights, 4, kOut, kIn)};
+  for (const Activations& kind : kinds_of_activations()) {
+    const Floats& x = kind.x;
     auto scheme = [&](Block (*round_weights)(const float*), bool has_minimums) {
-      return error_of(x, weights, [&](int64_t row, int64_t col) {
+      return error_of(x, weights, kind.rows, [&](int64_t row, int64_t col) {
         return yardstick(x.data() + row * kIn, weights.data() + col * kIn, round_weights, has_minimums);
       });
     };
-    const double allowed8 = scheme(q8, false);
-    const double allowed4 = std::min(scheme(q4_0, false), scheme(q4_1, true));
-    for (int bits : {8, 4}) {
-      const Memory memory = quantised(weights, bits, kOut, kIn);
+    const double of_8_bits = scheme(q8, false), of_4_bits = std::min(scheme(q4_0, false), scheme(q4_1, true));
+    for (const Memory& matrix : matrices)
       on_every_target([&] {
         for (auto kernel : {few_rows_quantised, many_rows_quantised}) {
           Floats y(kRows * kOut);
           const int64_t step = kernel == few_rows_quantised ? kFewRows : kRows;
           for (int64_t row = 0; row < kRows; row += step)
-            kernel({x.data() + row * kIn, kIn, y.data() + row * kOut, kOut, step, nullptr}, memory.view);
-          EXPECT_LE(error_of(x, weights, [&](int64_t row, int64_t col) { return y[row * kOut + col]; }),
-                    bits == 8 ? allowed8 : allowed4)
-              << bits << " bits, " << (has_outliers ? "with" : "without") << " outlier channels, "
-              << (has_massive ? "with" : "without") << " massive tokens";
+            kernel({x.data() + row * kIn, kIn, y.data() + row * kOut, kOut, step, nullptr}, matrix.view);
+          const double error =
+              error_of(x, weights, kind.rows, [&](int64_t row, int64_t col) { return y[row * kOut + col]; });
+          // Groups of 128 take what has no outliers less well, and what has them better.
+          const bool is_rotated = kernel == many_rows_quantised && are_many_rows_rotated();
+          const bool is_int8 = matrix.view.bits == 8;
+          const double allowed = is_rotated && is_int8 ? kind.allowed_rotated : 1.0;
+          EXPECT_LE(error, allowed * (is_int8 ? of_8_bits : of_4_bits))
+              << matrix.view.bits << " bits, " << kind.what;
         }
       });
-    }
   }
 }
 

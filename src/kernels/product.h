@@ -17,12 +17,19 @@ struct Product {
   const float* bias = nullptr;
 };
 
-// Up to so many rows a product is bound by reading the weights, and the first kernel of each pair serves.
+// Up to so many rows the first kernel of each pair serves, which takes weights as they lie: a product is
+// bound by reading them, or the second's panels take longer to make than they save.
 constexpr int64_t kFewRows = 8;
+#if defined(__x86_64__)
+constexpr int64_t kFewRowsQuantised = 64;
+#else
+constexpr int64_t kFewRowsQuantised = 8;  // where nothing was measured
+#endif
 
 // Both round x to 8 bits in groups of 32 along the input, each group with its own scale, so a channel that is
-// 100 times larger than the others costs accuracy only to the 31 beside it. A group whose scale, the largest
-// magnitude / 127, is no normal number becomes zeros; an infinite one makes outputs that are not finite.
+// 100 times larger than the others costs accuracy only to the 31 beside it; but see are_many_rows_rotated().
+// A group whose scale, the largest magnitude / 127, is no normal number becomes zeros; an infinite one makes
+// outputs that are not finite.
 void few_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 void many_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 
@@ -34,6 +41,10 @@ struct QuantisedProduct {
 };
 void few_rows_quantised_together(std::span<const QuantisedProduct> products);
 void many_rows_quantised_together(std::span<const QuantisedProduct> products);
+// Whether many rows are rotated and rounded in groups of 128 here, and the weights again with them: so it is
+// where the machine multiplies bytes in fours. many_rows_rotated() is what serves there, and nowhere else.
+bool are_many_rows_rotated();
+void many_rows_rotated(std::span<const QuantisedProduct> products);
 
 // Weights as the file keeps them: [out, in], rows `stride` elements apart. Many rows of x are rounded to
 // bfloat16 beside bfloat16 weights where the machine multiplies these in pairs, and what is below the least

@@ -31,6 +31,30 @@ void expect_product(const std::vector<double>& x, const float* weights, const fl
   }
 }
 
+// The same where both sides are rotated before they are rounded.
+void expect_rotated_product(const RotatedRow& x, const std::vector<RotatedRow>& weights, const float* bias,
+                            const float* y) {
+  for (size_t col = 0; col < weights.size(); ++col) {
+    const RotatedProduct wanted = product_of(x, weights[col]);
+    const double shift = bias ? bias[col] : 0.0;
+    ASSERT_NEAR(y[col], wanted.value + shift,
+                wanted.off + 1e-6 * (wanted.magnitude + std::fabs(shift)) + 1e-30)
+        << "output " << col;
+  }
+}
+
+std::vector<RotatedRow> rotated_rows(const QuantisedMatrix& matrix, const Floats& weights) {
+  const int64_t groups = matrix.groups();
+  std::vector<uint8_t> quants(static_cast<size_t>(matrix.out * matrix.in * matrix.bits / 8));
+  Floats scales(matrix.out * groups), minimums(matrix.out * groups);
+  unpack_groups(matrix, quants.data(), scales.data(), matrix.has_minimums ? minimums.data() : nullptr);
+  std::vector<RotatedRow> rows;
+  for (int64_t row = 0; row < matrix.out; ++row)
+    rows.push_back(rotated_weights(weights.data() + row * matrix.in, scales.data() + row * groups, matrix.in,
+                                   matrix.bits));
+  return rows;
+}
+
 using Kernel = void (*)(const Product&, const QuantisedMatrix&);
 
 void check_quantised(Kernel kernel, const Memory& memory, int64_t rows, int64_t shift, bool has_bias) {
@@ -40,9 +64,15 @@ void check_quantised(Kernel kernel, const Memory& memory, int64_t rows, int64_t 
   for (int64_t idx = 0; idx < rows * y_stride; ++idx) y[idx] = 77.0f;
   dequantise(memory.view, weights.data());
   kernel({x.data(), x_stride, y.data(), y_stride, rows, has_bias ? bias.data() : nullptr}, memory.view);
+  const bool is_rotated = kernel == many_rows_quantised && are_many_rows_rotated();
+  const std::vector<RotatedRow> rotated =
+      is_rotated ? rotated_rows(memory.view, weights) : std::vector<RotatedRow>();
   for (int64_t row = 0; row < rows; ++row) {
-    expect_product(rounded_values(x.data() + row * x_stride, in), weights.data(),
-                   has_bias ? bias.data() : nullptr, in, out, y.data() + row * y_stride);
+    const float *from = x.data() + row * x_stride, *to = y.data() + row * y_stride;
+    if (is_rotated)
+      expect_rotated_product(rotated_activations(from, in), rotated, has_bias ? bias.data() : nullptr, to);
+    else
+      expect_product(rounded_values(from, in), weights.data(), has_bias ? bias.data() : nullptr, in, out, to);
     for (int64_t gap = out; gap < y_stride; ++gap) ASSERT_EQ(y[row * y_stride + gap], 77.0f);
   }
 }
@@ -89,6 +119,58 @@ TEST(QuantisedProducts, TakeEveryFormatOfAFile) {
     });
 }
 
+// The bounds above are those of the worst rounding; what is to be expected is a fraction of that.
+TEST(ManyRowsQuantised, IsCloseToTheProduct) {
+  constexpr int64_t kRows = 60, kIn = 1320, kOut = 70;
+  const Floats weights = Floats::random(kOut * kIn, 25), x = Floats::random(kRows * kIn, 26);
+  on_every_target([&] {
+    for (int bits : {8, 4}) {
+      const Memory memory = quantised(weights, bits, kOut, kIn);
+      Floats kept(kOut * kIn), y(kRows * kOut);
+      dequantise(memory.view, kept.data());
+      many_rows_quantised({x.data(), kIn, y.data(), kOut, kRows, nullptr}, memory.view);
+      double error = 0, squares = 0;
+      for (int64_t row = 0; row < kRows; ++row)
+        for (int64_t col = 0; col < kOut; ++col) {
+          double wanted = 0;
+          for (int64_t idx = 0; idx < kIn; ++idx)
+            wanted += static_cast<double>(x[row * kIn + idx]) * kept[col * kIn + idx];
+          error += std::pow(y[row * kOut + col] - wanted, 2);
+          squares += wanted * wanted;
+        }
+      EXPECT_LE(std::sqrt(error / squares), are_many_rows_rotated() ? 0.0095 : 0.006) << bits << " bits";
+    }
+  });
+}
+
+// Inputs that are all alike (activations have means), or alone: rotated, neither may be lost among the
+// others.
+TEST(ManyRowsQuantised, KeepsMeansAndSingleInputs) {
+  constexpr int64_t kRows = 9, kIn = 256, kOut = 16;
+  const Floats weights = Floats::random(kOut * kIn, 27);
+  on_every_target([&] {
+    const Memory memory = quantised(weights, 8, kOut, kIn);
+    Floats kept(kOut * kIn), y(kRows * kOut);
+    dequantise(memory.view, kept.data());
+    for (bool is_alone : {false, true}) {
+      Floats x(kRows * kIn);
+      for (int64_t row = 0; row < kRows; ++row)
+        for (int64_t idx = 0; idx < kIn; ++idx) x[row * kIn + idx] = is_alone ? (idx == 77 + row) : 3.0f;
+      many_rows_quantised({x.data(), kIn, y.data(), kOut, kRows, nullptr}, memory.view);
+      for (int64_t row = 0; row < kRows; ++row)
+        for (int64_t col = 0; col < kOut; ++col) {
+          double wanted = 0, square = 0;
+          for (int64_t idx = 0; idx < kIn; ++idx) {
+            const double weight = kept[col * kIn + idx];
+            wanted += x[row * kIn + idx] * weight;
+            square += std::pow(x[row * kIn + idx], 2) * (is_alone ? 1.0 : weight * weight);
+          }
+          EXPECT_NEAR(y[row * kOut + col], wanted, 0.04 * std::sqrt(square));
+        }
+    }
+  });
+}
+
 // Where 1 / scale would overflow, zeros would become something else.
 TEST(QuantisedProducts, TakeTheLeastNumbersAsZeros) {
   for (Kernel kernel : {few_rows_quantised, many_rows_quantised})
@@ -117,8 +199,9 @@ TEST(QuantisedProducts, DoNotOverflow) {
             kernel({x.data(), kIn, y.data(), 16, kRows, nullptr}, memory.view);
             double wanted = 0;
             for (int64_t idx = 0; idx < kIn; ++idx) wanted += 127.0 * sign * weights[idx];
+            const bool is_rotated = kernel == many_rows_quantised && are_many_rows_rotated();
             for (int64_t idx = 0; idx < kRows * 16; ++idx)
-              ASSERT_FLOAT_EQ(y[idx], static_cast<float>(wanted));
+              ASSERT_NEAR(y[idx], wanted, (is_rotated ? 1e-2 : 4e-7) * std::fabs(wanted));
           }
     });
 }

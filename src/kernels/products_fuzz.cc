@@ -15,12 +15,12 @@ struct Sizes {
   int64_t rows, out, in;
 };
 
-// `step`: what inputs come in.
-Sizes choose_sizes(Choices& choices, bool is_few, int64_t step) {
+// `few`: rows at most, of any number if 0; `step`: what inputs come in.
+Sizes choose_sizes(Choices& choices, int64_t few, int64_t step) {
   Sizes sizes{};
   sizes.in = choices.size("inputs", 1400 / step) * step;
   sizes.out = choices.size("outputs", 300);
-  sizes.rows = is_few ? 1 + choices.below("rows", kFewRows) : choices.size("rows", 130);
+  sizes.rows = few > 0 ? 1 + choices.below("rows", few) : choices.size("rows", 130);
   sizes.in = std::min(sizes.in, std::max(kMostOperations / (sizes.rows * sizes.out) / step * step, step));
   return sizes;
 }
@@ -65,7 +65,7 @@ std::vector<uint16_t> as_halves(Float type, Floats& values) {
 void fuzz_dense(Choices& choices) {
   const bool is_few = choices.flag("few");
   const Float type = choices.of("type", {Float::f32, Float::bf16, Float::f16});
-  const Sizes sizes = choose_sizes(choices, is_few, 1);
+  const Sizes sizes = choose_sizes(choices, is_few ? kFewRows : 0, 1);
   const int64_t stride = sizes.in + choices.below("gap", 4);
   Floats weights =
       filled(choices, (sizes.out - 1) * stride + sizes.in, type == Float::f16 ? 6e4f : 1e15f, true);
@@ -259,9 +259,69 @@ void check_dequantised(const QuantisedMatrix& matrix, const Groups& groups) {
     }
 }
 
+// Outputs of one finite row of x, rounded in groups as the matrix is.
+void check_rounded(const Groups& groups, const Operands& operands, int64_t row) {
+  const QuantisedMatrix& matrix = groups.matrix;
+  const RoundedRow x = rounded(operands.x_row(row), matrix.in);
+  for (int64_t col = 0; col < matrix.out; ++col) {
+    Sum sum;
+    for (int64_t group = 0; group < matrix.groups(); ++group) {
+      double dot = 0, total = 0;
+      for (int64_t idx = group * kGroup; idx < group * kGroup + matrix.inputs_of(group); ++idx) {
+        const double quant = x.quants[static_cast<size_t>(idx)];
+        dot += quant * groups.quant(col, idx);
+        total += quant;
+      }
+      const double x_scale = x.scales[static_cast<size_t>(group)];
+      sum.add(dot * groups.scale(col, group) * x_scale);
+      sum.add(total * groups.minimum(col, group) * x_scale);
+    }
+    if (operands.product.bias) sum.add(operands.bias[col]);
+    // Sums of a group are whole numbers and exact. Two products, and one sum or two for each group; then
+    // the row's scale, exact as a power of two but where it takes the least numbers up, and the bias.
+    const double roundings = 2 * static_cast<double>(matrix.groups()) + 6;
+    const double row_scale = matrix.row_scales[col];
+    if (sum.magnitude / std::min(1.0, row_scale) > kMostFloat) continue;
+    expect_near(operands.y.row(row)[col], sum.value,
+                roundings * (kUnit * sum.magnitude + kLeast * std::max(1.0, row_scale)), "y", row, col);
+  }
+}
+
+// The same where both sides are rotated first; `weights`: one row for each output.
+void check_rotated(const Groups& groups, const std::vector<RotatedRow>& weights, const Operands& operands,
+                   int64_t row) {
+  const RotatedRow x = rotated_activations(operands.x_row(row), groups.matrix.in);
+  for (int64_t col = 0; col < groups.matrix.out; ++col) {
+    const RotatedProduct product = product_of(x, weights[static_cast<size_t>(col)]);
+    const double bias = operands.product.bias ? operands.bias[col] : 0.0;
+    const double row_scale = groups.matrix.row_scales[col];
+    const double magnitude = product.magnitude + product.off + std::fabs(bias);
+    if (kRotatedLength * magnitude / std::min(1.0, row_scale) > kMostFloat) continue;
+    const double roundings = 2 * static_cast<double>(x.off.size()) + 8;
+    expect_near(
+        operands.y.row(row)[col], product.value + bias,
+        product.off + roundings * (kUnit * magnitude + kRotatedLength * kLeast * std::max(1.0, row_scale)),
+        "y", row, col);
+  }
+}
+
+std::vector<RotatedRow> rotated_rows(const Groups& groups) {
+  const QuantisedMatrix& matrix = groups.matrix;
+  std::vector<RotatedRow> rows;
+  for (int64_t row = 0; row < matrix.out; ++row) {
+    std::vector<double> weights;
+    for (int64_t idx = 0; idx < matrix.in; ++idx)
+      weights.push_back(groups.quant(row, idx) * groups.scale(row, idx / kGroup) +
+                        groups.minimum(row, idx / kGroup));
+    rows.push_back(rotated_weights(weights.data(), groups.scales.data() + row * matrix.groups(), matrix.in,
+                                   matrix.bits));
+  }
+  return rows;
+}
+
 void fuzz_quantised(Choices& choices) {
   const bool is_few = choices.flag("few");
-  const Sizes sizes = choose_sizes(choices, is_few, 8);
+  const Sizes sizes = choose_sizes(choices, is_few ? kFewRowsQuantised : 0, 8);
   QuantisedMatrix shape{choices.of("bits", {8, 4}), false, sizes.out, sizes.in, nullptr, nullptr};
   const bool is_rounded_here = choices.flag("quantise");
   shape.has_minimums = is_rounded_here ? shape.bits == 4 : choices.flag("minimums");
@@ -272,37 +332,19 @@ void fuzz_quantised(Choices& choices) {
   Operands operands(choices, sizes, 1e15f);
   (is_few ? few_rows_quantised : many_rows_quantised)(operands.product, memory.view);
   operands.y.check();
+  const bool is_rotated = !is_few && are_many_rows_rotated();
+  const std::vector<RotatedRow> weights = is_rotated ? rotated_rows(groups) : std::vector<RotatedRow>();
   for (int64_t row = 0; row < sizes.rows; ++row) {
     const float* x = operands.x_row(row);
-    const bool is_finite = std::all_of(x, x + sizes.in, [](float value) { return std::isfinite(value); });
-    const RoundedRow rounded_x = is_finite ? rounded(x, sizes.in) : RoundedRow{};
-    for (int64_t col = 0; col < sizes.out; ++col) {
-      const float got = operands.y.row(row)[col];
-      if (!is_finite) {
-        if (std::isfinite(got))
-          Choices::fail(fmt::format("y [{}, {}] is {} of an infinite input", row, col, got));
-        continue;
-      }
-      Sum sum;
-      for (int64_t group = 0; group < shape.groups(); ++group) {
-        double dot = 0, total = 0;
-        for (int64_t idx = group * kGroup; idx < group * kGroup + shape.inputs_of(group); ++idx) {
-          const double quant = rounded_x.quants[static_cast<size_t>(idx)];
-          dot += quant * groups.quant(col, idx);
-          total += quant;
-        }
-        const double x_scale = rounded_x.scales[static_cast<size_t>(group)];
-        sum.add(dot * groups.scale(col, group) * x_scale);
-        sum.add(total * groups.minimum(col, group) * x_scale);
-      }
-      if (operands.product.bias) sum.add(operands.bias[col]);
-      // Sums of a group are whole numbers and exact. Two products, and one sum or two for each group; then
-      // the row's scale, exact as a power of two but where it takes the least numbers up, and the bias.
-      const double roundings = 2 * static_cast<double>(shape.groups()) + 6;
-      const double row_scale = memory.view.row_scales[col];
-      if (sum.magnitude / std::min(1.0, row_scale) > kMostFloat) continue;
-      expect_near(got, sum.value, roundings * (kUnit * sum.magnitude + kLeast * std::max(1.0, row_scale)),
-                  "y", row, col);
+    if (!std::all_of(x, x + sizes.in, [](float value) { return std::isfinite(value); })) {
+      for (int64_t col = 0; col < sizes.out; ++col)
+        if (std::isfinite(operands.y.row(row)[col]))
+          Choices::fail(
+              fmt::format("y [{}, {}] is {} of an infinite input", row, col, operands.y.row(row)[col]));
+    } else if (is_rotated) {
+      check_rotated(groups, weights, operands, row);
+    } else {
+      check_rounded(groups, operands, row);
     }
   }
 }
