@@ -4,6 +4,7 @@
 #include "kernels/definitions.h"
 #include "kernels/product_testing.h"
 #include "kernels/testing.h"
+#include "kernels/tiles.h"
 
 namespace vlm::kernels {
 namespace {
@@ -117,6 +118,29 @@ TEST(QuantisedProducts, TakeEveryFormatOfAFile) {
           check_quantised(kernel, packed(quants, has_minimums, bits, 40, 96, 0.25f, -1.5f), 7, 1, true);
         }
     });
+}
+
+// In tile registers, which few machines have: the same bits, since sums of a group are whole numbers.
+TEST(ManyRowsQuantised, TilesComputeTheSame) {
+  const TileUse usual = tile_use();
+  on_every_target([&] {
+    for (int bits : {8, 4})
+      for (int64_t rows : {1, 31, 32, 33, 70})
+        for (int64_t in : {8, 128, 400, 2312}) {
+          const int64_t out = 16 + rows % 50;
+          const Memory memory = quantised(Floats::random(out * in, 28), bits, out, in);
+          Floats x = Floats::random(rows * in, 29), bias = Floats::random(out, 30);
+          x[in - 1] = 1e4f;
+          Floats in_vectors(rows * out), in_tiles(rows * out);
+          set_tile_use(TileUse::none);
+          many_rows_quantised({x.data(), in, in_vectors.data(), out, rows, bias.data()}, memory.view);
+          set_tile_use(TileUse::emulated);
+          many_rows_quantised({x.data(), in, in_tiles.data(), out, rows, bias.data()}, memory.view);
+          for (int64_t idx = 0; idx < rows * out; ++idx)
+            ASSERT_EQ(in_tiles[idx], in_vectors[idx]) << rows << " rows, " << in << " inputs, " << idx;
+        }
+  });
+  set_tile_use(usual);
 }
 
 // The bounds above are those of the worst rounding; what is to be expected is a fraction of that.
