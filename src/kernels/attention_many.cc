@@ -23,12 +23,11 @@ namespace {
 constexpr int kVectors = kLanes == 1 ? 4 : 2;
 constexpr int64_t kColumns = kVectors * kLanes;
 constexpr int kMaxHeight = kLanes == 16 ? 12 : 6;
-constexpr int64_t kBlockRows = 48;   // rows that pass a panel of keys while it lies in the first-level cache
-constexpr int64_t kLineFloats = 16;  // of a cache line
-// Keys and values of a block: 32 KB at a head width of 64.
-template <class Element>
-constexpr int64_t kBlockKeys = 64 * Element::kNumbers;
-static_assert(kBlockKeys<Single> % kColumns == 0 && kBlockRows % kMaxHeight == 0);
+constexpr int64_t kBlockRows = 24;   // rows that pass a panel of keys while it lies in the first-level cache
+constexpr int64_t kBlockKeys = 256;  // whose scores lie in the first-level cache
+constexpr int64_t kPackedFloats = 64 << 10;  // of blocks that lie packed in the second-level cache
+constexpr int64_t kLineBytes = 64;
+static_assert(kBlockKeys % (2 * kColumns) == 0 && kBlockRows % kMaxHeight == 0);
 
 int64_t Padded(int64_t width) {
   return (width + kLanes - 1) / kLanes * kLanes;
@@ -36,9 +35,16 @@ int64_t Padded(int64_t width) {
 
 // Pairs of queries and keys are neighbouring features, those of weights and values neighbouring keys.
 template <class Element>
+constexpr int64_t kBlockElements = kBlockKeys / Element::kNumbers;
+
+template <class Element>
 int64_t BlockFloats(const Attention& args) {
-  return kBlockKeys<Element> * ElementsOf<Element>(args.width) +
-         ElementsOf<Element>(kBlockKeys<Element>) * Padded(args.value_width);
+  return kBlockKeys * ElementsOf<Element>(args.width) + kBlockElements<Element> * Padded(args.value_width);
+}
+
+// Columns of the panel of values that begins at `column`.
+int64_t PanelWidth(int64_t column, int64_t value_stride) {
+  return value_stride - column < kColumns ? kLanes : kColumns;
 }
 
 // The vector of a row at `idx`, with zeros from `width` on.
@@ -46,28 +52,35 @@ template <typename T>
 HWY_INLINE VFloat LoadUpTo(const KvRow<T>& row, int64_t idx, int64_t width) {
   const DFloat d;
   if (HWY_LIKELY(idx + kLanes <= width)) return row.Load(d, idx);
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (kLanes == 16)  // head sizes are mostly multiples of 8
+    if (idx + kLanes / 2 == width) return hn::ZeroExtendVector(d, row.Load(hn::Half<DFloat>(), idx));
+#endif
   HWY_ALIGN float rest[kLanes] = {};
   const hn::CappedTag<float, 1> d1;
   for (int64_t lane = 0; idx + lane < width; ++lane) rest[lane] = hn::GetLane(row.Load(d1, idx + lane));
   return hn::Load(d, rest);
 }
 
-template <class Element, typename T>
-HWY_INLINE void StoreRow(const KvRow<T>& row, int64_t width, float* to) {
-  StoreElements<Element>(width, to, [&](int64_t idx) VLM_ATTR_OF_PAIRS { return LoadUpTo(row, idx, width); });
+template <typename T>
+HWY_INLINE void PrefetchRow(const T* values, int64_t width) {
+  for (int64_t idx = 0; idx < width; idx += kLineBytes / static_cast<int64_t>(sizeof(T)))
+    hwy::Prefetch(values + idx);
 }
 
-// Keys as panels [elements of a key, kColumns], then values as [elements of a block, padded value width];
-// zero where there is nothing. `rows`: room for the keys' elements, each in whole vectors.
+// Keys as panels [elements of a key, kColumns], then values as panels [elements of a block, PanelWidth].
+// `rows`: room for the keys' elements, each in whole vectors.
 template <class Element>
-void PackBlock(const Attention& args, int64_t batch, int64_t group, int64_t first_key, float* rows,
-               float* to) {
+void PackBlock(const Attention& args, int64_t batch, int64_t group, int64_t first_key, int64_t count,
+               float* rows, float* to) {
   const DFloat d;
-  const int64_t count = HWY_MIN(kBlockKeys<Element>, args.keys - first_key);
+  // Rows lie far apart, where no prefetcher finds them, and often whole pages apart, where the first-level
+  // cache has room for 8.
+  constexpr int64_t kAhead = 6;
   const int64_t key_elements = ElementsOf<Element>(args.width), value_stride = Padded(args.value_width);
-  if (count < kBlockKeys<Element>)
-    for (int64_t idx = 0; idx < BlockFloats<Element>(args); ++idx) to[idx] = 0.0f;
-  float* values = to + kBlockKeys<Element> * key_elements;
+  const int64_t whole = count / kColumns * kColumns;
+  if (whole < count)
+    for (int64_t idx = 0; idx < kColumns * key_elements; ++idx) to[whole * key_elements + idx] = 0.0f;
   WithKvType(args.kv_type, [&]<typename T>() {
     const KvGroupRows<T> k(args.k, batch, group), v(args.v, batch, group);
     const float* from = rows;
@@ -75,23 +88,35 @@ void PackBlock(const Attention& args, int64_t batch, int64_t group, int64_t firs
     if constexpr (sizeof(T) == sizeof(float) && Element::kNumbers == 1) {
       from = k[first_key].values, stride = k.stride;
     } else {
-      for (int64_t key = 0; key < count; ++key)
-        StoreRow<Element>(k[first_key + key], args.width, rows + key * stride);
+      for (int64_t key = 0; key < count; ++key) {
+        if (key + kAhead < count) PrefetchRow(k[first_key + key + kAhead].values, args.width);
+        StoreElements<Element>(args.width, rows + key * stride, [&](int64_t idx) VLM_ATTR_OF_PAIRS {
+          return LoadUpTo(k[first_key + key], idx, args.width);
+        });
+      }
     }
     for (int64_t key = 0; key < count; key += kColumns)
       Transpose(from + key * stride, stride, HWY_MIN(kColumns, count - key), key_elements,
                 to + key * key_elements, kColumns);
-    for (int64_t key = 0; key < count; key += Element::kNumbers, values += value_stride)
-      if constexpr (Element::kNumbers == 1) {
-        StoreRow<Element>(v[first_key + key], args.value_width, values);
-      } else {
-        const KvRow<T> row = v[first_key + key], next = v[first_key + HWY_MIN(key + 1, count - 1)];
-        for (int64_t idx = 0; idx < args.value_width; idx += kLanes) {
-          const VFloat low = LoadUpTo(row, idx, args.value_width);
-          const VFloat high = key + 1 < count ? LoadUpTo(next, idx, args.value_width) : hn::Zero(d);
-          hn::Store(Element::Of(low, high), d, values + idx);
+    float* values = to + kBlockKeys * key_elements;
+    for (int64_t key = 0; key < count; key += Element::kNumbers) {
+      for (int64_t ahead = key + kAhead; ahead < HWY_MIN(key + kAhead + Element::kNumbers, count); ++ahead)
+        PrefetchRow(v[first_key + ahead].values, args.value_width);
+      const KvRow<T> row = v[first_key + key];
+      for (int64_t column = 0; column < value_stride;) {
+        const int64_t width = PanelWidth(column, value_stride);
+        float* panel = values + column * kBlockElements<Element> + key / Element::kNumbers * width;
+        for (int64_t idx = 0; idx < width; idx += kLanes) {
+          VFloat elements = LoadUpTo(row, column + idx, args.value_width);
+          if constexpr (Element::kNumbers == 2)
+            elements = Element::Of(
+                elements, key + 1 < count ? LoadUpTo(v[first_key + key + 1], column + idx, args.value_width)
+                                          : hn::Zero(d));
+          hn::Store(elements, d, panel + idx);
         }
+        column += width;
       }
+    }
   });
 }
 
@@ -101,12 +126,13 @@ struct Rows {
   int height;      // of a tile: 1, 2, 4, 6, 8 or 12
   float* q;        // [tiles, elements of a query, height], scaled
   float* sums;     // [tiles * height, padded value width]
-  float* largest;  // [tiles * height]
+  float* largest;  // [kPaddedRows]
   float* totals;   // [tiles * height, kLanes], to be added up
   int64_t tiles() const { return (count + height - 1) / height; }
 };
+constexpr int64_t kPaddedRows = (kBlockRows + kLanes - 1) / kLanes * kLanes;
 int64_t RowsFloats(const Attention& args) {
-  return kBlockRows * (args.width + Padded(args.value_width) + 1 + kLanes);
+  return kBlockRows * (args.width + Padded(args.value_width) + kLanes) + kPaddedRows;
 }
 Rows RowsIn(const Attention& args, int64_t first, int64_t last, float* memory) {
   Rows rows{};
@@ -119,15 +145,16 @@ Rows RowsIn(const Attention& args, int64_t first, int64_t last, float* memory) {
     if (wanted <= height && height <= kMaxHeight) rows.height = height;
   rows.sums = memory;
   rows.totals = rows.sums + kBlockRows * Padded(args.value_width);
-  rows.q = rows.totals + kBlockRows * kLanes;
-  rows.largest = rows.q + kBlockRows * args.width;
+  rows.largest = rows.totals + kBlockRows * kLanes;
+  rows.q = rows.largest + kPaddedRows;
   return rows;
 }
 
-// Scores and corrections of the rows that pass: a thread's own.
+// Of the rows that pass: a thread's own.
 struct Work {
-  float* scores;       // [48, 64]
-  float* corrections;  // [48]
+  float* scores;       // [kBlockRows, kBlockKeys]
+  float* references;   // [kPaddedRows]
+  float* corrections;  // [kPaddedRows]
 };
 
 // Sums of a tile. Low tiles are added up in several chains, or each addition would wait for the one before.
@@ -183,23 +210,23 @@ HWY_NOINLINE void Scores(const float* q, const float* panel, int64_t elements, f
   for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
     for (int vector = 0; vector < kWidth; ++vector)
-      hn::Store(sums.Total(row, vector), DFloat(), scores + row * kBlockKeys<Element> + vector * kLanes);
+      hn::Store(sums.Total(row, vector), DFloat(), scores + row * kBlockKeys + vector * kLanes);
 }
 
 // sums = sums * correction + weights . v for one tile of rows and kWidth vectors of features.
 template <class Element, int kHeight, int kWidth>
-HWY_NOINLINE void AddValues(const float* weights, const float* values, int64_t value_stride, int64_t elements,
-                            const float* corrections, float* sums) {
+HWY_NOINLINE void AddValues(const float* weights, const float* values, int64_t elements,
+                            const float* corrections, float* sums, int64_t value_stride) {
   const DFloat d;
+  constexpr int64_t kPanel = kWidth * kLanes;
   TileSums<Element, kHeight, kWidth> added;
   constexpr int kChains = TileSums<Element, kHeight, kWidth>::kChains;
   int64_t idx = 0;
   for (; idx + kChains <= elements; idx += kChains)
 #pragma GCC unroll 8
     for (int chain = 0; chain < kChains; ++chain)
-      added.Add(chain, weights + idx + chain, kBlockKeys<Element>, values + (idx + chain) * value_stride);
-  for (; kChains > 1 && idx < elements; ++idx)
-    added.Add(0, weights + idx, kBlockKeys<Element>, values + idx * value_stride);
+      added.Add(chain, weights + idx + chain, kBlockKeys, values + (idx + chain) * kPanel);
+  for (; kChains > 1 && idx < elements; ++idx) added.Add(0, weights + idx, kBlockKeys, values + idx * kPanel);
 #pragma GCC unroll 16
   for (int row = 0; row < kHeight; ++row) {
     const VFloat correction = hn::Set(d, corrections[row]);
@@ -220,24 +247,26 @@ void ScoreBlock(const Attention& args, const Rows& rows, int64_t keys, const flo
       (is_narrow ? Scores<Element, kHeight, 1>
                  : Scores<Element, kHeight, kVectors>)(rows.q + tile * elements * kHeight,
                                                        block + key * elements, elements,
-                                                       scores + tile * kHeight * kBlockKeys<Element> + key);
+                                                       scores + tile * kHeight * kBlockKeys + key);
   }
 }
 
 template <class Element, int kHeight>
 void ValueBlock(const Attention& args, const Rows& rows, int64_t keys, const float* block, const Work& work) {
   const int64_t value_stride = Padded(args.value_width);
-  const float* values = block + kBlockKeys<Element> * ElementsOf<Element>(args.width);
+  const float* values = block + kBlockKeys * ElementsOf<Element>(args.width);
   for (int64_t column = 0; column < value_stride;) {
-    const bool is_narrow = value_stride - column < kColumns;
+    const int64_t width = PanelWidth(column, value_stride);
     for (int64_t tile = 0; tile < rows.tiles(); ++tile)
-      (is_narrow ? AddValues<Element, kHeight, 1>
-                 : AddValues<Element, kHeight, kVectors>)(work.scores + tile * kHeight * kBlockKeys<Element>,
-                                                          values + column, value_stride,
-                                                          ElementsOf<Element>(keys),
-                                                          work.corrections + tile * kHeight,
-                                                          rows.sums + tile * kHeight * value_stride + column);
-    column += is_narrow ? kLanes : kColumns;
+      (width < kColumns
+           ? AddValues<Element, kHeight, 1>
+           : AddValues<Element, kHeight, kVectors>)(work.scores + tile * kHeight * kBlockKeys,
+                                                    values + column * kBlockElements<Element>,
+                                                    ElementsOf<Element>(keys),
+                                                    work.corrections + tile * kHeight,
+                                                    rows.sums + tile * kHeight * value_stride + column,
+                                                    value_stride);
+    column += width;
   }
 }
 
@@ -284,64 +313,99 @@ void AdjustRow(const Attention& args, int64_t batch, int64_t query, int64_t head
     for (int64_t key = 0; key < count; ++key)
       if (!args.key_mask[batch * args.keys + first_key + key]) scores[key] = kMinusInfinity;
   const Visible visible = VisibleTo(args, query);
-  if (!visible.SeesAll(first_key, first_key + count))
-    for (int64_t key = 0; key < count; ++key)
-      if (!visible.Sees(first_key + key)) scores[key] = kMinusInfinity;
+  auto hide = [&](int64_t from, int64_t to) {
+    for (int64_t key = HWY_MAX(from - first_key, int64_t{0}); key < HWY_MIN(to - first_key, count); ++key)
+      scores[key] = kMinusInfinity;
+  };
+  hide(visible.prefix, visible.first);
+  hide(HWY_MAX(visible.prefix, visible.last), args.keys);
 }
 
-// Turns scores into weights relative to the largest so far, as elements.
+// Turns scores into elements of weights relative to `reference`, and returns the totals of these.
 template <class Element>
-HWY_INLINE void SoftmaxRow(float* scores, int64_t count, float& largest, float* totals, float& correction) {
+HWY_INLINE VFloat ToWeights(float* scores, int64_t count, VFloat reference) {
   const DFloat d;
-  VFloat maximum = hn::Set(d, kMinusInfinity);
-  for (int64_t key = 0; key < count; key += kLanes) maximum = hn::Max(maximum, hn::Load(d, scores + key));
-  const VFloat now = hn::Max(hn::Set(d, largest), hn::Mul(hn::MaxOfLanes(d, maximum), hn::Set(d, kLog2e)));
-  // Nothing seen yet: any finite number makes the weights 2^(-inf - 0) = 0.
-  const VFloat reference = hn::IfThenZeroElse(hn::Eq(now, hn::Set(d, kMinusInfinity)), now);
-  const VFloat factor = Exp2(hn::Sub(hn::Set(d, largest), reference));
-  VFloat sum = hn::Mul(hn::Load(d, totals), factor);
-  for (int64_t key = 0; key < count; key += kLanes) {
-    VFloat weight = Weight(hn::Load(d, scores + key), reference);
-    sum = hn::Add(sum, weight);
-    Element::StoreNumbers(weight, scores + key / Element::kNumbers);
+  VFloat total = hn::Zero(d);
+  if constexpr (Element::kNumbers == 1) {
+    for (int64_t key = 0; key < count; key += kLanes) {
+      const VFloat weight = Weight(hn::Load(d, scores + key), reference);
+      total = hn::Add(total, weight);
+      hn::Store(weight, d, scores + key);
+    }
+  } else {
+    const VFloat log2e = hn::Set(d, kLog2e), ones = Element::Of(hn::Set(d, 1.0f), hn::Set(d, 1.0f));
+    for (int64_t key = 0; key < count; key += 2 * kLanes) {
+      const VFloat weights = Element::OfNeighbours(
+          Element::Exp2(hn::MulSub(hn::Load(d, scores + key), log2e, reference)),
+          Element::Exp2(hn::MulSub(hn::Load(d, scores + key + kLanes), log2e, reference)));
+      total = Element::MulAdd(weights, ones, total);
+      hn::Store(weights, d, scores + key / 2);
+    }
   }
-  hn::Store(sum, d, totals);
-  correction = hn::GetLane(factor);
-  largest = hn::GetLane(now);
+  return total;
 }
 
-// `scaled`: room for the elements of a tile's queries, each in whole vectors, and for one query.
+// Turns scores of all rows into weights relative to the largest of each so far, as elements.
+template <class Element>
+void SoftmaxRows(const Rows& rows, int64_t count, const Work& work) {
+  const DFloat d;
+  const int64_t lines = rows.tiles() * rows.height;
+  for (int64_t line = 0; line < lines; ++line) {
+    const float* scores = work.scores + line * kBlockKeys;
+    VFloat maximum = hn::Load(d, scores), other = maximum;
+    int64_t key = kLanes;
+    for (; key + kLanes < count; key += 2 * kLanes) {
+      maximum = hn::Max(maximum, hn::Load(d, scores + key));
+      other = hn::Max(other, hn::Load(d, scores + key + kLanes));
+    }
+    if (key < count) maximum = hn::Max(maximum, hn::Load(d, scores + key));
+    work.references[line] = hn::GetLane(hn::MaxOfLanes(d, hn::Max(maximum, other)));
+  }
+  for (int64_t line = 0; line < lines; line += kLanes) {
+    const VFloat before = hn::Load(d, rows.largest + line);
+    const VFloat now = hn::Max(before, hn::Mul(hn::Load(d, work.references + line), hn::Set(d, kLog2e)));
+    // Nothing seen yet: any finite number makes the weights 2^(-inf - 0) = 0.
+    const VFloat reference = hn::IfThenZeroElse(hn::Eq(now, hn::Set(d, kMinusInfinity)), now);
+    hn::Store(Exp2(hn::Sub(before, reference)), d, work.corrections + line);
+    hn::Store(reference, d, work.references + line);
+    hn::Store(now, d, rows.largest + line);
+  }
+  for (int64_t line = 0; line < lines; ++line) {
+    const VFloat total =
+        ToWeights<Element>(work.scores + line * kBlockKeys, count, hn::Set(d, work.references[line]));
+    float* totals = rows.totals + line * kLanes;
+    hn::Store(hn::MulAdd(hn::Load(d, totals), hn::Set(d, work.corrections[line]), total), d, totals);
+  }
+}
+
+HWY_INLINE const float* QueryOf(const Attention& args, int64_t batch, int64_t group, int64_t row) {
+  const int64_t repeat = args.heads / args.groups;
+  return QueryAt(args, batch, row / repeat, group * repeat + row % repeat);
+}
+
+void PrefetchQueries(const Attention& args, int64_t batch, int64_t group, int64_t first, int64_t last) {
+  for (int64_t row = first; row < last; ++row) PrefetchRow(QueryOf(args, batch, group, row), args.width);
+}
+
+// `scaled`: room for the elements of a tile's queries, each in whole vectors.
 template <class Element>
 void StartRows(const Attention& args, int64_t batch, int64_t group, const Rows& rows, float* scaled) {
   const DFloat d;
-  const int64_t padded = rows.tiles() * rows.height, repeat = args.heads / args.groups;
+  const int64_t padded = rows.tiles() * rows.height;
   for (int64_t idx = 0; idx < padded * Padded(args.value_width); idx += kLanes)
     hn::Store(hn::Zero(d), d, rows.sums + idx);
   for (int64_t idx = 0; idx < padded * kLanes; idx += kLanes) hn::Store(hn::Zero(d), d, rows.totals + idx);
-  for (int64_t line = 0; line < padded; ++line) rows.largest[line] = kMinusInfinity;
+  for (int64_t line = 0; line < kPaddedRows; line += kLanes)
+    hn::Store(hn::Set(d, kMinusInfinity), d, rows.largest + line);
   const VFloat scale = hn::Set(d, args.scale);
-  auto query_of = [&](int64_t line) {
-    const int64_t row = rows.first + HWY_MIN(line, rows.count - 1);
-    return QueryAt(args, batch, row / repeat, group * repeat + row % repeat);
-  };
-  // Queries lie far apart, where no prefetcher finds them.
-  auto prefetch = [&](int64_t tile) {
-    for (int64_t line = tile * rows.height; line < HWY_MIN((tile + 1) * rows.height, rows.count); ++line)
-      for (int64_t feature = 0; feature < args.width; feature += kLineFloats)
-        hwy::Prefetch(query_of(line) + feature);
-  };
-  prefetch(0);
   const int64_t elements = ElementsOf<Element>(args.width), stride = Padded(elements);
-  float* one = scaled + rows.height * stride;
   for (int64_t tile = 0; tile < rows.tiles(); ++tile) {
-    prefetch(tile + 1);
     for (int64_t line = 0; line < rows.height; ++line) {
-      const float* q = query_of(tile * rows.height + line);
-      int64_t feature = 0;
-      for (; feature + kLanes <= args.width; feature += kLanes)
-        hn::StoreU(hn::Mul(hn::LoadU(d, q + feature), scale), d, one + feature);
-      for (; feature < args.width; ++feature) one[feature] = q[feature] * hn::GetLane(scale);
-      StoreRow<Element>(KvRow<float>{one, nullptr}, args.width, scaled + line * stride);
+      const int64_t row = rows.first + HWY_MIN(tile * rows.height + line, rows.count - 1);
+      const KvRow<float> q{QueryOf(args, batch, group, row), nullptr};
+      StoreElements<Element>(args.width, scaled + line * stride, [&](int64_t idx) VLM_ATTR_OF_PAIRS {
+        return hn::Mul(LoadUpTo(q, idx, args.width), scale);
+      });
     }
     Transpose(scaled, stride, rows.height, elements, rows.q + tile * elements * rows.height, rows.height);
   }
@@ -363,14 +427,13 @@ void PassBlock(const Attention& args, int64_t batch, int64_t group, const Rows& 
   WithHeight(rows.height,
              [&]<int kHeight>() { ScoreBlock<Element, kHeight>(args, rows, keys, block, work.scores); });
   for (int64_t line = 0; line < rows.tiles() * rows.height; ++line) {
-    float* scores = work.scores + line * kBlockKeys<Element>;
+    float* scores = work.scores + line * kBlockKeys;
     const int64_t row = rows.first + HWY_MIN(line, rows.count - 1);
     if (is_adjusted)
       AdjustRow(args, batch, row / repeat, group * repeat + row % repeat, first_key, keys, scores);
-    for (int64_t key = keys; key % kLanes != 0; ++key) scores[key] = kMinusInfinity;
-    SoftmaxRow<Element>(scores, keys, rows.largest[line], rows.totals + line * kLanes,
-                        work.corrections[line]);
+    for (int64_t key = keys; key % (kLanes * Element::kNumbers) != 0; ++key) scores[key] = kMinusInfinity;
   }
+  SoftmaxRows<Element>(rows, keys, work);
   WithHeight(rows.height,
              [&]<int kHeight>() { ValueBlock<Element, kHeight>(args, rows, keys, block, work); });
 }
@@ -402,9 +465,10 @@ Plan MakePlan(const Attention& args) {
   plan.task_floats = plan.task_rows / kBlockRows * ((RowsFloats(args) + 15) / 16 * 16);
   // Few tasks and many keys: threads share the keys.
   const int64_t tasks = args.batch * args.groups * plan.row_tasks, threads = 2 * num_threads();
-  const int64_t key_blocks = (args.keys + kBlockKeys<Element> - 1) / kBlockKeys<Element>;
-  plan.parts =
-      tasks >= threads ? 1 : HWY_MAX(int64_t{1}, HWY_MIN((threads + tasks - 1) / tasks, key_blocks / 4));
+  constexpr int64_t kLeastKeys = 256 * Element::kNumbers;  // of a part
+  plan.parts = tasks >= threads
+                   ? 1
+                   : HWY_MAX(int64_t{1}, HWY_MIN((threads + tasks - 1) / tasks, args.keys / kLeastKeys));
   return plan;
 }
 
@@ -412,37 +476,37 @@ template <class Element>
 void AttendIn(const Attention& args) {
   const Plan plan = MakePlan<Element>(args);
   const int64_t pairs = args.batch * args.groups, tasks = pairs * plan.row_tasks;
-  const int64_t key_blocks = (args.keys + kBlockKeys<Element> - 1) / kBlockKeys<Element>;
+  const int64_t key_blocks = (args.keys + kBlockKeys - 1) / kBlockKeys;
   const int64_t repeat = args.heads / args.groups, value_stride = Padded(args.value_width);
   const int64_t rows_floats = plan.task_floats / (plan.task_rows / kBlockRows);
   const int64_t rows_room =
-      (kBlockKeys<Element> + 1) * Padded(args.width);  // keys, or a tile of queries and one more
-  const int64_t work_floats = kBlockRows * (kBlockKeys<Element> + 1) + rows_room;
+      kBlockKeys * Padded(ElementsOf<Element>(args.width));  // keys or a tile of queries
+  const int64_t work_floats = kBlockRows * kBlockKeys + 2 * kPaddedRows + rows_room;
+  const int64_t block_floats = BlockFloats<Element>(args);
+  const int64_t together =
+      HWY_MAX(int64_t{1}, kPackedFloats / block_floats);  // blocks that are packed at once
   static thread_local Scratch states_memory;
   float* states = plan.parts > 1 ? states_memory.get<float>(tasks * plan.parts * plan.task_floats) : nullptr;
 
-  // Calls body(rows, part) for the rows of a task; memory: of its first part.
-  auto for_rows = [&](int64_t task, float* memory, const auto& body) {
+  // Calls body(rows) for the rows of a task, whose memory is `stride` apart.
+  auto for_rows = [&](int64_t task, float* memory, int64_t stride, const auto& body) {
     const int64_t first = task / pairs * plan.task_rows;
     const int64_t last = HWY_MIN(first + plan.task_rows, plan.group_rows);
-    for (int64_t row = first; row < last; row += kBlockRows, memory += rows_floats)
+    for (int64_t row = first; row < last; row += kBlockRows, memory += stride)
       body(RowsIn(args, row, last, memory));
   };
-  auto finish = [&](int64_t task, float* memory, int64_t parts) {
-    const int64_t batch = task % pairs / args.groups, group = task % args.groups;
-    for_rows(task, memory, [&](const Rows& rows) {
-      for (int64_t line = 0; line < rows.count; ++line) {
-        const int64_t row = rows.first + line;
-        auto state = [&](int64_t part) {
-          const int64_t at = part * plan.task_floats;
-          float total = 0.0f;
-          for (int64_t lane = 0; lane < kLanes; ++lane) total += rows.totals[at + line * kLanes + lane];
-          return RowState{rows.sums + at + line * value_stride, rows.largest[at + line], total};
-        };
-        FinishRow(parts, state, OutputAt(args, batch, row / repeat, group * repeat + row % repeat),
-                  args.value_width, args.value_width, 0);
-      }
-    });
+  auto finish = [&](int64_t batch, int64_t group, const Rows& rows) {
+    for (int64_t line = 0; line < rows.count; ++line) {
+      const int64_t row = rows.first + line;
+      auto state = [&](int64_t part) {
+        const int64_t at = part * plan.task_floats;
+        float total = 0.0f;
+        for (int64_t lane = 0; lane < kLanes; ++lane) total += rows.totals[at + line * kLanes + lane];
+        return RowState{rows.sums + at + line * value_stride, rows.largest[at + line], total};
+      };
+      FinishRow(plan.parts, state, OutputAt(args, batch, row / repeat, group * repeat + row % repeat),
+                args.value_width, args.value_width, 0);
+    }
   };
 
   const int64_t operations =
@@ -452,32 +516,56 @@ void AttendIn(const Attention& args) {
     const int64_t task = tasks - 1 - idx / plan.parts, part = idx % plan.parts;
     const int64_t batch = task % pairs / args.groups, group = task % args.groups;
     static thread_local Scratch scratch;
-    const int64_t block_floats = BlockFloats<Element>(args), own_floats = states ? 0 : plan.task_floats;
-    float* block = scratch.get<float>(block_floats + own_floats + work_floats + 64);
-    float* memory = states ? states + (task * plan.parts + part) * plan.task_floats : block + block_floats;
-    const Work work{block + block_floats + own_floats,
-                    block + block_floats + own_floats + kBlockRows * kBlockKeys<Element>};
-    float* widened = work.corrections + kBlockRows;
-
-    for_rows(task, memory, [&](const Rows& rows) { StartRows<Element>(args, batch, group, rows, widened); });
     const int64_t first_row = task / pairs * plan.task_rows;
     const int64_t last_row = HWY_MIN(first_row + plan.task_rows, plan.group_rows) - 1;
     const Visible some = VisibleToSome(args, first_row / repeat, last_row / repeat);
-    for (int64_t key_block = key_blocks * part / plan.parts; key_block < key_blocks * (part + 1) / plan.parts;
-         ++key_block) {
-      const int64_t key = key_block * kBlockKeys<Element>,
-                    count = HWY_MIN(kBlockKeys<Element>, args.keys - key);
-      if ((key + count <= some.first || key >= some.last) && key >= some.prefix) continue;
-      PackBlock<Element>(args, batch, group, key, widened, block);
-      for_rows(task, memory, [&](const Rows& rows) {
-        PassBlock<Element>(args, batch, group, rows, key, count, block, work);
+    const int64_t last_key = HWY_MIN(args.keys, HWY_MAX(some.last, some.prefix));
+    auto is_seen = [&](int64_t key_block) {
+      const int64_t key = key_block * kBlockKeys;
+      return (key < some.last && key + kBlockKeys > some.first) || key < some.prefix;
+    };
+    int64_t first_block = key_blocks * part / plan.parts, last_block = key_blocks * (part + 1) / plan.parts;
+    while (first_block + 1 < last_block && !is_seen(first_block)) ++first_block;
+    while (first_block + 1 < last_block && !is_seen(last_block - 1)) --last_block;
+    const bool is_at_once = last_block - first_block <= together;
+
+    const int64_t own_floats = states ? 0 : is_at_once ? rows_floats : plan.task_floats;
+    float* blocks = scratch.get<float>(together * block_floats + own_floats + work_floats + 64);
+    float* own = blocks + together * block_floats;
+    float* memory = states ? states + (task * plan.parts + part) * plan.task_floats : own;
+    Work work{};
+    work.scores = own + own_floats;
+    work.references = work.scores + kBlockRows * kBlockKeys;
+    work.corrections = work.references + kPaddedRows;
+    float* widened = work.corrections + kPaddedRows;
+
+    PrefetchQueries(args, batch, group, first_row, HWY_MIN(first_row + kBlockRows, last_row + 1));
+    for (int64_t from = first_block; from < last_block; from += together) {
+      const int64_t to = HWY_MIN(from + together, last_block);
+      for (int64_t key_block = from; key_block < to; ++key_block)
+        if (is_seen(key_block))
+          PackBlock<Element>(args, batch, group, key_block * kBlockKeys,
+                             HWY_MIN(kBlockKeys, last_key - key_block * kBlockKeys), widened,
+                             blocks + (key_block - from) * block_floats);
+      for_rows(task, memory, !states && is_at_once ? 0 : rows_floats, [&](const Rows& rows) {
+        if (from == first_block) {
+          const int64_t next = rows.first + rows.count;
+          PrefetchQueries(args, batch, group, next, HWY_MIN(next + kBlockRows, last_row + 1));
+          StartRows<Element>(args, batch, group, rows, widened);
+        }
+        for (int64_t key_block = from; key_block < to; ++key_block)
+          if (is_seen(key_block))
+            PassBlock<Element>(args, batch, group, rows, key_block * kBlockKeys,
+                               HWY_MIN(kBlockKeys, last_key - key_block * kBlockKeys),
+                               blocks + (key_block - from) * block_floats, work);
+        if (!states && to == last_block) finish(batch, group, rows);
       });
     }
-    if (!states) finish(task, memory, 1);
   });
   if (states)
     for_each_balanced(tasks, 4 * tasks * plan.parts * plan.task_floats, [&](int64_t task) {
-      finish(task, states + task * plan.parts * plan.task_floats, plan.parts);
+      for_rows(task, states + task * plan.parts * plan.task_floats, rows_floats,
+               [&](const Rows& rows) { finish(task % pairs / args.groups, task % args.groups, rows); });
     });
 }
 

@@ -92,6 +92,17 @@ struct Pair {
   static HWY_INLINE V OfNeighbours(V first, V second) {
     return V{_mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(second.raw, first.raw))};
   }
+  // 2^x for what becomes an element: within 7.5e-5 of it, where rounding takes up to 2^-8 of a number. 0 at
+  // minus infinity.
+  static HWY_INLINE V Exp2(V x) {
+    const Floats d;
+    const V r{_mm512_reduce_ps(x.raw, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};  // within [0, 1]
+    // The minimax polynomial of 2^r.
+    V p = hn::MulAdd(hn::Set(d, 0.078024523f), r, hn::Set(d, 0.22606716f));
+    p = hn::MulAdd(p, r, hn::Set(d, 0.69583354f));
+    p = hn::MulAdd(p, r, hn::Set(d, 0.99992522f));
+    return V{_mm512_scalef_ps(p.raw, x.raw)};
+  }
   // As 8 elements.
   static HWY_INLINE void StoreNumbers(V numbers, float* to) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(numbers.raw));
