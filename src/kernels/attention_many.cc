@@ -451,9 +451,9 @@ template <class Element>
 Plan MakePlan(const Attention& args) {
   Plan plan{};
   plan.group_rows = args.heads / args.groups * args.queries;
-  // Rows, their sums and a block stay in a second-level cache of 512 KB; packing a block costs about as much
-  // as passing 10 rows.
-  constexpr int64_t kStateFloats = 96 << 10;
+  // Where keys do not lie packed all at once, rows and their sums come from further away once for each time
+  // that they do, which costs little. Packing keys costs about as much as passing 10 rows.
+  constexpr int64_t kStateFloats = 384 << 10;
   const int64_t fitting = kStateFloats / (args.width + args.value_width);
   // At least four tasks a thread, so that none waits long for the last.
   const int64_t shared = plan.group_rows * args.groups * args.batch / (4 * num_threads());
@@ -500,8 +500,8 @@ void AttendIn(const Attention& args) {
       const int64_t row = rows.first + line;
       auto state = [&](int64_t part) {
         const int64_t at = part * plan.task_floats;
-        float total = 0.0f;
-        for (int64_t lane = 0; lane < kLanes; ++lane) total += rows.totals[at + line * kLanes + lane];
+        const float total =
+            hn::GetLane(hn::SumOfLanes(DFloat(), hn::Load(DFloat(), rows.totals + at + line * kLanes)));
         return RowState{rows.sums + at + line * value_stride, rows.largest[at + line], total};
       };
       FinishRow(plan.parts, state, OutputAt(args, batch, row / repeat, group * repeat + row % repeat),
@@ -549,9 +549,10 @@ void AttendIn(const Attention& args) {
                              blocks + (key_block - from) * block_floats);
       for_rows(task, memory, !states && is_at_once ? 0 : rows_floats, [&](const Rows& rows) {
         if (from == first_block) {
+          StartRows<Element>(args, batch, group, rows, widened);
+          // Arrive while these rows are multiplied.
           const int64_t next = rows.first + rows.count;
           PrefetchQueries(args, batch, group, next, HWY_MIN(next + kBlockRows, last_row + 1));
-          StartRows<Element>(args, batch, group, rows, widened);
         }
         for (int64_t key_block = from; key_block < to; ++key_block)
           if (is_seen(key_block))

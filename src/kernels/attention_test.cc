@@ -199,6 +199,56 @@ TEST(AttentionKernel, TakesManyRows) {
   });
 }
 
+// More keys than lie packed at once, and than any block: rows keep their sums from one to the next.
+TEST(AttentionKernel, TakesMoreKeysThanAreKeptPacked) {
+  on_every_target([] {
+    for (bool is_rounded : {false, true}) {
+      check({40, 1700, 4, 2, 64, 72}, {}, KvType::f16, is_rounded);
+      check({100, 1700, 4, 2, 64, 72}, {.is_causal = true, .window = 700, .prefix = 300}, KvType::f32,
+            is_rounded);
+    }
+  });
+}
+
+// Queries before the first key, and windows that begin behind a prefix: whole blocks that nobody sees.
+TEST(AttentionKernel, TakesRowsThatSeeNothing) {
+  on_every_target([] {
+    for (bool is_rounded : {false, true}) {
+      check({90, 40, 2, 1, 16, 16}, {.is_causal = true}, KvType::f32, is_rounded);
+      check({20, 900, 2, 1, 16, 16}, {.is_causal = true, .window = 10, .prefix = 3}, KvType::f32, is_rounded);
+    }
+  });
+}
+
+// Without products a bias alone decides, so that each weight can be told from what it does to two values.
+TEST(AttentionKernel, WeightsAreOfEverySize) {
+  constexpr int64_t kQueries = 40, kKeys = 2;
+  on_every_target([] {
+    for (bool may_round : {false, true}) {
+      Floats q = Floats::random(kQueries, 1), y(kQueries), bias(kQueries * kKeys);
+      const float ends[] = {0.0f, -std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::lowest()};
+      for (int64_t query = 0; query < kQueries; ++query)
+        bias[query * kKeys + 1] = query < 3 ? ends[query] : -0.3f * static_cast<float>(query * query) / 10;
+      const float keys[] = {1.0f, 2.0f}, values[] = {0.0f, 1.0f};
+      const Kept k(KvType::f32, 1, kKeys, 1, 1, keys), v(KvType::f32, 1, kKeys, 1, 1, values);
+      Attention args{};
+      args.q = q.data(), args.y = y.data(), args.k = k.rows, args.v = v.rows;
+      args.q_strides[0] = kQueries, args.q_strides[1] = args.q_strides[2] = 1;
+      args.batch = args.heads = args.groups = args.width = args.value_width = 1;
+      args.queries = kQueries, args.keys = kKeys;
+      args.bias = bias.data(), args.bias_strides[2] = kKeys;
+      args.may_round = may_round;
+      attention_many_rows(args);
+      for (int64_t query = 0; query < kQueries; ++query) {
+        const double weight = std::exp(static_cast<double>(bias[query * kKeys + 1]));
+        const double wanted = weight / (1 + weight);
+        ASSERT_NEAR(y[query], wanted, (may_round ? 0x1p-8 + 1e-4 : 2e-6) * wanted) << bias[query * kKeys + 1];
+      }
+    }
+  });
+}
+
 TEST(KvRows, StopAtTheLargestHalf) {
   on_every_target([] {
     const float values[3] = {1e6f, -1e6f, 1.0f};
