@@ -239,8 +239,10 @@ HWY_NOINLINE void AddValues(const float* weights, const float* values, int64_t e
 }
 
 template <class Element, int kHeight>
-void ScoreBlock(const Attention& args, const Rows& rows, int64_t keys, const float* block, float* scores) {
+void ScoreBlock(const Attention& args, const Rows& rows, int64_t skipped, int64_t keys, const float* block,
+                float* scores) {
   const int64_t elements = ElementsOf<Element>(args.width);
+  block += skipped * elements;
   for (int64_t key = 0; key < keys; key += kColumns) {
     const bool is_narrow = keys - key <= kLanes;
     for (int64_t tile = 0; tile < rows.tiles(); ++tile)
@@ -252,16 +254,17 @@ void ScoreBlock(const Attention& args, const Rows& rows, int64_t keys, const flo
 }
 
 template <class Element, int kHeight>
-void ValueBlock(const Attention& args, const Rows& rows, int64_t keys, const float* block, const Work& work) {
+void ValueBlock(const Attention& args, const Rows& rows, int64_t skipped, int64_t keys, const float* block,
+                const Work& work) {
   const int64_t value_stride = Padded(args.value_width);
   const float* values = block + kBlockKeys * ElementsOf<Element>(args.width);
   for (int64_t column = 0; column < value_stride;) {
     const int64_t width = PanelWidth(column, value_stride);
+    const float* panel = values + column * kBlockElements<Element> + skipped / Element::kNumbers * width;
     for (int64_t tile = 0; tile < rows.tiles(); ++tile)
       (width < kColumns
            ? AddValues<Element, kHeight, 1>
-           : AddValues<Element, kHeight, kVectors>)(work.scores + tile * kHeight * kBlockKeys,
-                                                    values + column * kBlockElements<Element>,
+           : AddValues<Element, kHeight, kVectors>)(work.scores + tile * kHeight * kBlockKeys, panel,
                                                     ElementsOf<Element>(keys),
                                                     work.corrections + tile * kHeight,
                                                     rows.sums + tile * kHeight * value_stride + column,
@@ -418,14 +421,19 @@ void PassBlock(const Attention& args, int64_t batch, int64_t group, const Rows& 
   const int64_t repeat = args.heads / args.groups;
   const int64_t first_query = rows.first / repeat, last_query = (rows.first + rows.count - 1) / repeat;
   const Visible some = VisibleToSome(args, first_query, last_query);
-  // What lies behind the last key that anybody sees is not even multiplied.
+  // What lies before the first key that anybody sees, but for a part of a panel, or behind the last is not
+  // even multiplied.
   keys = HWY_MIN(keys, HWY_MAX(some.last, some.prefix) - first_key);
-  if (keys <= 0 || (first_key + keys <= some.first && first_key >= some.prefix)) return;
+  const int64_t hidden = first_key < some.prefix ? 0 : HWY_MAX(some.first - first_key, int64_t{0});
+  if (keys <= hidden) return;
+  const int64_t skipped = hidden / kColumns * kColumns;
+  first_key += skipped, keys -= skipped;
   const bool is_adjusted = IsAdjusted(args) ||
                            !VisibleTo(args, first_query).SeesAll(first_key, first_key + keys) ||
                            !VisibleTo(args, last_query).SeesAll(first_key, first_key + keys);
-  WithHeight(rows.height,
-             [&]<int kHeight>() { ScoreBlock<Element, kHeight>(args, rows, keys, block, work.scores); });
+  WithHeight(rows.height, [&]<int kHeight>() {
+    ScoreBlock<Element, kHeight>(args, rows, skipped, keys, block, work.scores);
+  });
   for (int64_t line = 0; line < rows.tiles() * rows.height; ++line) {
     float* scores = work.scores + line * kBlockKeys;
     const int64_t row = rows.first + HWY_MIN(line, rows.count - 1);
@@ -435,7 +443,7 @@ void PassBlock(const Attention& args, int64_t batch, int64_t group, const Rows& 
   }
   SoftmaxRows<Element>(rows, keys, work);
   WithHeight(rows.height,
-             [&]<int kHeight>() { ValueBlock<Element, kHeight>(args, rows, keys, block, work); });
+             [&]<int kHeight>() { ValueBlock<Element, kHeight>(args, rows, skipped, keys, block, work); });
 }
 
 // A task takes rows of one group of heads, and a part of the keys.
