@@ -21,7 +21,7 @@ ln -sfn /usr/include/fmt "$build/include/fmt"
 flags="-std=c++20 -O2 -fopenmp -DFMT_HEADER_ONLY -Wall -Wextra -Werror -Wno-psabi -Isrc -Iinclude -isystem $build/include
   -isystem $gtest/include"
 
-sources=(src/base/{parallel,half,error,log}.cc src/kernels/{cpu,quantised,few_rows_dense,few_rows_quantised,many_rows_dense,many_rows_quantised}.cc
+sources=(src/base/{parallel,half,error,log}.cc src/kernels/{cpu,quantised,few_rows_dense,few_rows_quantised,many_rows_dense,many_rows_quantised,many_rows_rotated}.cc
   src/kernels/{product,outlier,quantised}_test.cc)
 
 status=0
