@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The kernels' unit tests, compiled for 64-bit ARM and run by qemu: with NEON alone, with its dot
-# products, and with its 8-bit matrix products.
+# The products' unit tests and what their fuzzer keeps, compiled once for any 64-bit ARM and run by qemu on processors with NEON alone,
+# with its dot products, and with its 8-bit matrix products.
 #   tests/arm.sh [BUILD FOLDER]
 # Without a cross compiler (g++-aarch64-linux-gnu), qemu-aarch64 (qemu-user) or GoogleTest's sources (googletest) it says so and
 # succeeds. Correctness only: qemu's speed says nothing about a processor's.
@@ -21,23 +21,41 @@ ln -sfn /usr/include/fmt "$build/include/fmt"
 flags="-std=c++20 -O2 -fopenmp -DFMT_HEADER_ONLY -Wall -Wextra -Werror -Wno-psabi -Isrc -Iinclude -isystem $build/include
   -isystem $gtest/include"
 
-sources=(src/base/{parallel,half,error,log}.cc src/kernels/{cpu,quantised,few_rows_dense,few_rows_quantised,many_rows_dense,many_rows_quantised,many_rows_rotated}.cc
-  src/kernels/{product,outlier,quantised}_test.cc)
+sources=(src/base/{parallel,half,error,log}.cc
+  src/kernels/{cpu,quantised,few_rows_dense,few_rows_quantised,many_rows_dense,many_rows_quantised,many_rows_rotated,roofs}.cc)
+tests=(src/kernels/{cpu,product,outlier,quantised,roofs}_test.cc "$gtest"/src/gtest{-all,_main}.cc)
+replay=(src/kernels/products_fuzz.cc tests/fuzz/replay.cc)
 
-status=0
-for features in armv8-a armv8.2-a+dotprod armv8.2-a+dotprod+i8mm; do
+newest=$(ls -t src/{base,kernels}/*.h | head -n 1)
+: > "$build/todo"
+# Sets `objects` to those of the given sources, and notes which are to be compiled.
+objects_of() {
   objects=()
-  : > "$build/todo"
-  mkdir -p "$build/$features"
-  newest=$(ls -t src/{base,kernels}/*.h | head -n 1)
-  for source in "${sources[@]}" "$gtest"/src/gtest{-all,_main}.cc; do
-    object=$build/$features/$(basename "$source").o
+  for source in "$@"; do
+    object=$build/$(basename "$source").o
     objects+=("$object")
     [ "$object" -nt "$source" ] && [ "$object" -nt "$newest" ] || printf '%s\0%s\0' "$source" "$object" >> "$build/todo"
   done
-  xargs -0 -r -n2 -P"$(nproc)" sh -c "$compiler ${flags//$'\n'/ } -march=$features -I$gtest -c \$0 -o \$1" < "$build/todo"
-  "$compiler" -fopenmp -o "$build/$features/kernels_test" "${objects[@]}"
-  echo "== kernels_test, $features"
-  OMP_NUM_THREADS=2 qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu "$build/$features/kernels_test" --gtest_brief=1 || status=1
-done
+}
+objects_of "${sources[@]}"; kernels=("${objects[@]}")
+objects_of "${tests[@]}"; tests=("${objects[@]}")
+objects_of "${replay[@]}"; replay=("${objects[@]}")
+xargs -0 -r -n2 -P"$(nproc)" sh -c "$compiler ${flags//$'\n'/ } -march=armv8-a -I$gtest -c \$0 -o \$1" < "$build/todo"
+"$compiler" -fopenmp -o "$build/kernels_test" "${tests[@]}" "${kernels[@]}"
+"$compiler" -fopenmp -o "$build/products_replay" "${replay[@]}" "${kernels[@]}"
+
+status=0
+# processor, VLM_TEST_TARGETS
+while read -r processor targets; do
+  emulate="qemu-aarch64 -cpu $processor -L /usr/aarch64-linux-gnu"
+  export OMP_NUM_THREADS=2
+  echo "== kernels_test, $processor: $targets"
+  VLM_TEST_TARGETS=$targets $emulate "$build/kernels_test" --gtest_brief=1 || status=1
+  echo "== products corpus, $processor"
+  $emulate "$build/products_replay" tests/fuzz/corpus/products || status=1
+done << 'END'
+cortex-a72 NEON
+neoverse-n1 NEON_DOTPROD NEON
+max NEON_I8MM NEON_DOTPROD NEON
+END
 exit $status

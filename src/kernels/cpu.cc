@@ -1,11 +1,16 @@
 #include "kernels/cpu.h"
 
+#include <atomic>
 #include <cstdlib>
 
 #include "base/log.h"
+#include "kernels/neon.h"
 #include "kernels/targets.h"
 
 #include "hwy/highway.h"
+#if HWY_ARCH_ARM_A64
+#include <sys/auxv.h>
+#endif
 
 namespace vlm::kernels {
 
@@ -34,12 +39,29 @@ Level level_from_environment() {
   return level;
 }
 
-#if (HWY_TARGETS & (HWY_TARGETS - 1)) == 0  // one instruction set: nothing to choose, libhwy is not needed
+#if HWY_ARCH_ARM_A64  // Highway has one target: there is nothing for it to choose, and libhwy is not needed
+
+namespace {
+std::atomic<int64_t> only_neon{0};
+}
 
 std::vector<int64_t> usable_targets() {
-  return {HWY_TARGETS};
+  const bool has_dots = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  std::vector<int64_t> targets{HWY_NEON};
+  if (has_dots) targets.insert(targets.begin(), kNeonDotProd);
+  if (has_dots && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0) targets.insert(targets.begin(), kNeonI8mm);
+  return targets;
 }
-void use_only_target(int64_t /*target*/) {}
+
+void use_only_target(int64_t target) {
+  only_neon = target;
+}
+
+int64_t chosen_neon() {
+  static const int64_t best = usable_targets().front();
+  const int64_t only = only_neon;
+  return only != 0 ? only : best;
+}
 
 #else
 
@@ -59,12 +81,15 @@ void use_only_target(int64_t target) {
 #endif
 
 std::string target_name(int64_t target) {
+  if (target == kNeonDotProd) return "NEON_DOTPROD";
+  if (target == kNeonI8mm) return "NEON_I8MM";
   return hwy::TargetName(target);
 }
 
 std::string kernels_description() {
+  constexpr int64_t kCompiled = HWY_TARGETS | (HWY_ARCH_ARM_A64 ? kNeonI8mm | kNeonDotProd : 0);
   std::string compiled;
-  for (int64_t targets = HWY_TARGETS; targets != 0; targets &= targets - 1)
+  for (int64_t targets = kCompiled; targets != 0; targets &= targets - 1)
     compiled += (compiled.empty() ? "" : ", ") + target_name(targets & -targets);
   bool is_off = level_from_environment() == Level::off;
   return (is_off ? "off" : target_name(usable_targets().front())) + " (compiled: " + compiled + ")";

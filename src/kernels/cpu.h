@@ -16,12 +16,14 @@ enum class Level { off, avx2, best };
 Level level_from_environment();
 std::optional<Level> level_of(std::string_view word);
 
-// Of this machine, best first; every one of them computes the same function. For tests.
+// Of this machine, best first; every one of them computes the same function. Highway's, and on ARM those of
+// kernels/neon.h. For tests.
 std::vector<int64_t> usable_targets();
 std::string target_name(int64_t target);
 void use_only_target(int64_t target);  // 0: back to the best
 
-// "AVX3_DL (compiled: AVX3_DL, AVX3, AVX2, SCALAR)".
+// "AVX3_DL (compiled: AVX3_DL, AVX3, AVX2, SCALAR)", "NEON_DOTPROD (compiled: NEON_I8MM, NEON_DOTPROD,
+// NEON)".
 std::string kernels_description();
 
 }  // namespace vlm::kernels

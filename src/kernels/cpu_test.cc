@@ -2,6 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+
+#include "kernels/neon.h"
+#include "kernels/product.h"
+#include "kernels/product_testing.h"
 #include "kernels/targets.h"
 
 #include "hwy/highway.h"
@@ -38,6 +45,48 @@ TEST(Cpu, AskingForTheTargetsChoosesNone) {
   EXPECT_EQ(chosen_target(), worst);
   hwy::DisableTargets(0);
   EXPECT_EQ(usable_targets(), targets);
+}
+
+#endif
+
+#if HWY_ARCH_ARM_A64
+
+TEST(Cpu, FindsWhatTheEmulatedProcessorHas) {
+  const char* wanted = std::getenv("VLM_TEST_TARGETS");
+  if (!wanted) GTEST_SKIP() << "tests/arm.sh says which processor it is";
+  std::string found;
+  for (int64_t target : usable_targets()) found += (found.empty() ? "" : " ") + target_name(target);
+  EXPECT_EQ(found, wanted);
+  EXPECT_EQ(chosen_neon(), usable_targets().front());
+  EXPECT_EQ(kernels_description(), target_name(chosen_neon()) + " (compiled: NEON_I8MM, NEON_DOTPROD, NEON)");
+}
+
+// Each target has instructions of its own: where they are missing, they kill.
+TEST(CpuDeathTest, TargetsRunWhereTheirInstructionsAre) {
+  const Floats numbers = Floats::random(9 * 64, 1);
+  const Memory memory = quantised(numbers, 8, 4, 64);
+  Floats y(9 * 4);
+  const Product product{numbers.data(), 64, y.data(), 4, 9, nullptr};
+  const std::vector<int64_t> usable = usable_targets();
+  struct {
+    decltype(&many_rows_quantised) kernel;
+    int64_t target;
+  } const cases[] = {{many_rows_quantised, kNeonI8mm},
+                     {many_rows_quantised, kNeonDotProd},
+                     {few_rows_quantised, kNeonDotProd}};
+  for (const auto& [kernel, target] : cases) {
+    SCOPED_TRACE(target_name(target));
+    const auto run = [&, &kernel = kernel, &target = target] {
+      use_only_target(target);
+      kernel(product, memory.view);
+      std::exit(0);
+    };
+    if (std::find(usable.begin(), usable.end(), target) != usable.end()) {
+      EXPECT_EXIT(run(), testing::ExitedWithCode(0), "");
+    } else {
+      EXPECT_EXIT(run(), testing::KilledBySignal(SIGILL), "");
+    }
+  }
 }
 
 #endif

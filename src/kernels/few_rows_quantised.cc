@@ -1,3 +1,4 @@
+#include "kernels/neon.h"
 #include "kernels/product.h"
 #include "kernels/scratch.h"
 #include "kernels/targets.h"
@@ -51,7 +52,7 @@ HWY_INLINE void AddQuad(VInt& sum, __m512i w, const int8_t* x) {
 }
 
 // Two sums for each row, of every other quad: with one, each product would wait for the one before.
-template <int kBits, int kRows>
+template <int64_t kTarget, int kBits, int kRows>
 HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
   VInt others[kRows];
 #pragma GCC unroll 8
@@ -117,7 +118,7 @@ HWY_INLINE void AddQuad(VInt (&sums)[kVectors], __m256i w0, __m256i w1, __m256i 
   }
 }
 
-template <int kBits, int kRows>
+template <int64_t kTarget, int kBits, int kRows>
 HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
   const __m256i* from = reinterpret_cast<const __m256i*>(quants);
   if constexpr (kBits == 8) {
@@ -152,18 +153,35 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kR
   }
 }
 
-#elif defined(__ARM_FEATURE_DOTPROD)
+#else
 
 template <int kBits>
 constexpr int kOffset = 0;
 
-template <int kBits, int kRows>
+template <int64_t kTarget, int kBits, int kRows>
 HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
+  int32_t totals[kRows][kTileRows] = {};
+  for (int64_t k = 0; k < kGroup; ++k)
+    for (int64_t col = 0; col < kTileRows; ++col) {
+      int32_t w = kBits == 8 ? static_cast<int8_t>(quants[(k / 4 * kTileRows + col) * 4 + k % 4])
+                             : quants[(k / 8 * kTileRows + col) * 4 + k % 4] >> (k % 8 / 4 * 4) & 15;
+      for (int row = 0; row < kRows; ++row) totals[row][col] += w * x[row * kGroup + k];
+    }
+  for (int row = 0; row < kRows; ++row)
+    for (int vector = 0; vector < kVectors; ++vector)
+      sums[row][vector] = hn::LoadU(DInt(), totals[row] + vector * kLanes);
+}
+
+#if HWY_ARCH_ARM_A64
+
+template <int64_t kTarget, int kBits, int kRows>
+requires(kTarget == kNeonDotProd) HWY_INLINE
+    void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
   auto add = [&](uint8x16_t w, int vector, int64_t quad) {
 #pragma GCC unroll 4
     for (int row = 0; row < kRows; ++row) {
       const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(Quad(x + row * kGroup + quad * 4)));
-      sums[row][vector].raw = vdotq_s32(sums[row][vector].raw, vreinterpretq_s8_u8(w), four);
+      sums[row][vector].raw = add_dots(sums[row][vector].raw, vreinterpretq_s8_u8(w), four);
     }
   };
   for (int64_t piece = 0; piece < kBits; ++piece)  // 64 bytes: one quad of 8 bits or two of 4
@@ -179,24 +197,7 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kR
     }
 }
 
-#else
-
-template <int kBits>
-constexpr int kOffset = 0;
-
-template <int kBits, int kRows>
-HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
-  int32_t totals[kRows][kTileRows] = {};
-  for (int64_t k = 0; k < kGroup; ++k)
-    for (int64_t col = 0; col < kTileRows; ++col) {
-      int32_t w = kBits == 8 ? static_cast<int8_t>(quants[(k / 4 * kTileRows + col) * 4 + k % 4])
-                             : quants[(k / 8 * kTileRows + col) * 4 + k % 4] >> (k % 8 / 4 * 4) & 15;
-      for (int row = 0; row < kRows; ++row) totals[row][col] += w * x[row * kGroup + k];
-    }
-  for (int row = 0; row < kRows; ++row)
-    for (int vector = 0; vector < kVectors; ++vector)
-      sums[row][vector] = hn::LoadU(DInt(), totals[row] + vector * kLanes);
-}
+#endif
 
 #endif
 
@@ -211,7 +212,7 @@ HWY_INLINE VFloat LoadHalf(const uint8_t* from) {
 constexpr int64_t kAhead = 8192;
 
 // 16 outputs of kRows rows.
-template <int kBits, bool kMinimums, int kRows>
+template <int64_t kTarget, int kBits, bool kMinimums, int kRows>
 void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int64_t first_row,
           const Product& product) {
   const DFloat d;
@@ -234,7 +235,7 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector)
         sums[row][vector] = kOffset<kBits> != 0 ? hn::Set(DInt(), x.starts[at + row]) : hn::Zero(DInt());
-    AddGroup<kBits, kRows>(block, x.quants + at * kGroup, sums);
+    AddGroup<kTarget, kBits, kRows>(block, x.quants + at * kGroup, sums);
 #pragma GCC unroll 16
     for (int vector = 0; vector < kVectors; ++vector) {
       VFloat scale = LoadHalf(block + kQuantBytes + vector * kLanes * 2);
@@ -266,17 +267,18 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
 // in the second-level cache for the next.
 constexpr int kRowsAtOnce = HWY_TARGET == HWY_AVX3_DL ? 8 : 4;
 
-template <int kBits, bool kMinimums, int kRows = kRowsAtOnce>
+template <int64_t kTarget, int kBits, bool kMinimums, int kRows = kRowsAtOnce>
 void Rows(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int64_t row,
           const Product& product) {
   const int64_t left = product.rows - row;
   if constexpr (kRows > 1)
-    if (left < kRows) return Rows<kBits, kMinimums, kRows - 1>(weight, tile, x, row, product);
-  Tile<kBits, kMinimums, kRows>(weight, tile, x, row, product);
-  if (left > kRows) Rows<kBits, kMinimums>(weight, tile, x, row + kRows, product);
+    if (left < kRows) return Rows<kTarget, kBits, kMinimums, kRows - 1>(weight, tile, x, row, product);
+  Tile<kTarget, kBits, kMinimums, kRows>(weight, tile, x, row, product);
+  if (left > kRows) Rows<kTarget, kBits, kMinimums>(weight, tile, x, row + kRows, product);
 }
 
-void FewRowsQuantised(std::span<const QuantisedProduct> products) {
+template <int64_t kTarget>
+void Run(std::span<const QuantisedProduct> products) {
   const Product& first = products.front().product;
   const QuantisedMatrix& shape = *products.front().weight;
   const int64_t groups = shape.groups(), rows = first.rows, count = rows * groups;
@@ -304,11 +306,18 @@ void FewRowsQuantised(std::span<const QuantisedProduct> products) {
     for (; tile >= one->weight->tiles(); ++one) tile -= one->weight->tiles();
     const QuantisedMatrix& weight = *one->weight;
     const Product& product = one->product;
-    if (weight.bits == 8 && weight.has_minimums) Rows<8, true>(weight, tile, x, 0, product);
-    if (weight.bits == 8 && !weight.has_minimums) Rows<8, false>(weight, tile, x, 0, product);
-    if (weight.bits == 4 && weight.has_minimums) Rows<4, true>(weight, tile, x, 0, product);
-    if (weight.bits == 4 && !weight.has_minimums) Rows<4, false>(weight, tile, x, 0, product);
+    if (weight.bits == 8 && weight.has_minimums) Rows<kTarget, 8, true>(weight, tile, x, 0, product);
+    if (weight.bits == 8 && !weight.has_minimums) Rows<kTarget, 8, false>(weight, tile, x, 0, product);
+    if (weight.bits == 4 && weight.has_minimums) Rows<kTarget, 4, true>(weight, tile, x, 0, product);
+    if (weight.bits == 4 && !weight.has_minimums) Rows<kTarget, 4, false>(weight, tile, x, 0, product);
   });
+}
+
+void FewRowsQuantised(std::span<const QuantisedProduct> products) {
+#if HWY_ARCH_ARM_A64
+  if (chosen_neon() != HWY_NEON) return Run<kNeonDotProd>(products);
+#endif
+  Run<HWY_TARGET>(products);
 }
 
 }  // namespace

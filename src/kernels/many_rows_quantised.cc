@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "kernels/blocked.h"
+#include "kernels/neon.h"
 #include "kernels/product.h"
 #include "kernels/targets.h"
 
@@ -57,7 +58,7 @@ constexpr int kHeight = 6;
       : [w0] "x"(w[0].raw), [w1] "x"(w[1].raw), [x] "m"(*x))
 #endif
 
-template <int kBits>
+template <int64_t kTarget, int kBits>
 struct Arithmetic {
   static constexpr int kParts = kBits == 8 ? 2 : 1;
   static constexpr bool kTakesBytes = kBits == 8, kInPairs = false;
@@ -80,12 +81,40 @@ struct Arithmetic {
   }
 };
 
-#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#else
+
+template <int64_t kTarget, int kBits>
+struct Arithmetic {
+  static constexpr int kParts = 1;
+  static constexpr bool kTakesBytes = true, kInPairs = false;
+  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+    const DInt d;
+    for (int byte = 0; byte < 4; ++byte) {
+      auto take = [&](VInt v) { return hn::ShiftRight<24>(hn::ShiftLeftSame(v, 24 - 8 * byte)); };
+      for (int vector = 0; vector < kVectors; ++vector)
+        sums[vector] = hn::Add(sums[vector], hn::Mul(take(w[vector]), take(hn::Set(d, *x))));
+    }
+  }
+};
+
+#if HWY_ARCH_ARM_A64
+
+template <int kBits>
+struct Arithmetic<kNeonDotProd, kBits> {
+  static constexpr int kParts = 1;
+  static constexpr bool kTakesBytes = true, kInPairs = false;
+  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
+    const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(*x));
+#pragma GCC unroll 4
+    for (int vector = 0; vector < kVectors; ++vector)
+      sums[vector].raw = add_dots(sums[vector].raw, vreinterpretq_s8_s32(w[vector].raw), four);
+  }
+};
 
 // One instruction multiplies eight inputs of two rows by those of two columns: 24 of them, of three pairs of
 // rows and eight of columns, add up in 24 registers.
 template <int kBits>
-struct Arithmetic {
+struct Arithmetic<kNeonI8mm, kBits> {
   static constexpr int kParts = 1;
   static constexpr bool kTakesBytes = true, kInPairs = true;
   // Of four inputs of 16 columns, and of the next four: eight of two columns.
@@ -119,7 +148,7 @@ struct Arithmetic {
         const int8x16_t columns = vreinterpretq_s8_s32(vld1q_s32(w + octet * 2 * kTileRows + column * 4));
 #pragma GCC unroll 4
         for (int row = 0; row < kHeight / 2; ++row)
-          pairs[row][column] = vmmlaq_s32(pairs[row][column], rows[row], columns);
+          pairs[row][column] = add_squares(pairs[row][column], rows[row], columns);
       }
     }
     // Two by two outputs come apart into rows.
@@ -135,35 +164,7 @@ struct Arithmetic {
   }
 };
 
-#elif defined(__ARM_FEATURE_DOTPROD)
-
-template <int kBits>
-struct Arithmetic {
-  static constexpr int kParts = 1;
-  static constexpr bool kTakesBytes = true, kInPairs = false;
-  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
-    const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(*x));
-#pragma GCC unroll 4
-    for (int vector = 0; vector < kVectors; ++vector)
-      sums[vector].raw = vdotq_s32(sums[vector].raw, vreinterpretq_s8_s32(w[vector].raw), four);
-  }
-};
-
-#else
-
-template <int kBits>
-struct Arithmetic {
-  static constexpr int kParts = 1;
-  static constexpr bool kTakesBytes = true, kInPairs = false;
-  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
-    const DInt d;
-    for (int byte = 0; byte < 4; ++byte) {
-      auto take = [&](VInt v) { return hn::ShiftRight<24>(hn::ShiftLeftSame(v, 24 - 8 * byte)); };
-      for (int vector = 0; vector < kVectors; ++vector)
-        sums[vector] = hn::Add(sums[vector], hn::Mul(take(w[vector]), take(hn::Set(d, *x))));
-    }
-  }
-};
+#endif
 
 #endif
 
@@ -185,9 +186,9 @@ HWY_INLINE hn::Vec<D> LowBytes(D, hn::Vec<D> v) {
   return hn::ShiftRight<8>(hn::ShiftLeft<8>(v));
 }
 
-template <int kBits>
+template <int64_t kTarget, int kBits>
 struct Kernel {
-  using Arith = Arithmetic<kBits>;
+  using Arith = Arithmetic<kTarget, kBits>;
   static constexpr int64_t kTileHeight = kHeight, kPanels = kPanelsAtOnce;
   static constexpr int kParts = Arith::kParts;
   static constexpr int kRowPieces = 8 * kParts;                    // 32-bit pieces of a group of a row
@@ -407,10 +408,10 @@ struct Kernel {
 };
 
 // Rounds x into the tiles that the micro-kernel walks.
-template <int kBits>
+template <int64_t kTarget, int kBits>
 void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, float* scales, float* sums) {
-  using Arith = Arithmetic<kBits>;
-  constexpr int kRowPieces = Kernel<kBits>::kRowPieces;
+  using Arith = Arithmetic<kTarget, kBits>;
+  constexpr int kRowPieces = Kernel<kTarget, kBits>::kRowPieces;
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
   for_each_balanced(row_tiles, 8 * product.rows * groups * kGroup, [=](int64_t tile) {
     for (int64_t line = 0; line < kHeight; ++line) {
@@ -440,9 +441,9 @@ void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, f
   });
 }
 
-template <int kBits>
-void Run(std::span<const QuantisedProduct> products) {
-  constexpr int kRowPieces = Kernel<kBits>::kRowPieces;
+template <int64_t kTarget, int kBits>
+void RunBits(std::span<const QuantisedProduct> products) {
+  constexpr int kRowPieces = Kernel<kTarget, kBits>::kRowPieces;
   const Product& first = products.front().product;
   const QuantisedMatrix& shape = *products.front().weight;
   const int64_t row_tiles = (first.rows + kHeight - 1) / kHeight;
@@ -451,16 +452,26 @@ void Run(std::span<const QuantisedProduct> products) {
   int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 2));
   float* scales = reinterpret_cast<float*>(x + count * kRowPieces);
   float* sums = scales + count;
-  RoundRows<kBits>(first, shape.in, shape.groups(), x, scales, sums);
+  RoundRows<kTarget, kBits>(first, shape.in, shape.groups(), x, scales, sums);
   for (const auto& [product, weight] : products)
-    multiply_blocked(Kernel<kBits>{*weight, x, scales, sums}, product, weight->out, weight->row_scales);
+    multiply_blocked(Kernel<kTarget, kBits>{*weight, x, scales, sums}, product, weight->out,
+                     weight->row_scales);
+}
+
+template <int64_t kTarget>
+void Run(std::span<const QuantisedProduct> products) {
+  if (products.front().weight->bits == 8)
+    RunBits<kTarget, 8>(products);
+  else
+    RunBits<kTarget, 4>(products);
 }
 
 void ManyRowsQuantised(std::span<const QuantisedProduct> products) {
-  if (products.front().weight->bits == 8)
-    Run<8>(products);
-  else
-    Run<4>(products);
+#if HWY_ARCH_ARM_A64
+  if (chosen_neon() == kNeonI8mm) return Run<kNeonI8mm>(products);
+  if (chosen_neon() == kNeonDotProd) return Run<kNeonDotProd>(products);
+#endif
+  Run<HWY_TARGET>(products);
 }
 
 #endif

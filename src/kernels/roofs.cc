@@ -1,6 +1,7 @@
 #include "kernels/roofs.h"
 
 #include "kernels/cpu.h"
+#include "kernels/neon.h"
 #include "kernels/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -159,11 +160,38 @@ double MultiplyIntegers(int64_t rounds) {
   return static_cast<double>(kOperations) * kCount * static_cast<double>(rounds);
 }
 
+#if HWY_ARCH_ARM_A64
+
+template <bool kSquares>
+double MultiplyVectors(int64_t rounds) {
+  int8x16_t x = vdupq_n_s8(1);
+  int32x4_t sums[kSums] = {};
+  for (auto& sum : sums) asm volatile("" : "+w"(sum));  // or equal sums would become one
+  for (int64_t round = 0; round < rounds; ++round) {
+    asm volatile("" : "+w"(x));
+#pragma GCC unroll 16
+    for (auto& sum : sums) sum = kSquares ? add_squares(sum, x, x) : add_dots(sum, x, x);
+  }
+  for (auto& sum : sums) asm volatile("" : "+w"(sum));
+  return (kSquares ? 64.0 : 32.0) * kSums * static_cast<double>(rounds);
+}
+
+#endif
+
+template <bool kNibbles>
+double MultiplyAsChosen(int64_t rounds) {
+#if HWY_ARCH_ARM_A64
+  if (chosen_neon() == kNeonI8mm) return MultiplyVectors<true>(rounds);
+  if (chosen_neon() == kNeonDotProd) return MultiplyVectors<false>(rounds);
+#endif
+  return MultiplyIntegers<kNibbles>(rounds);
+}
+
 double MultiplyBytes(int64_t rounds) {
-  return MultiplyIntegers<false>(rounds);
+  return MultiplyAsChosen<false>(rounds);
 }
 double MultiplyNibbles(int64_t rounds) {
-  return MultiplyIntegers<true>(rounds);
+  return MultiplyAsChosen<true>(rounds);
 }
 
 uint64_t ReadMemory(const void* data, int64_t size) {

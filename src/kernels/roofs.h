@@ -10,7 +10,8 @@ namespace vlm::kernels {
 double multiply_floats(int64_t rounds);  // float32 multiply-add
 // 16-bit floats, two products at a time; 0 where no kernel of this level has an instruction for it.
 double multiply_halves(int64_t rounds);
-// 8 bits by 8 bits with sums in 32 bits at every step: VNNI, or the three instructions that stand for it.
+// 8 bits by 8 bits with sums in 32 bits at every step: VNNI, or the three instructions that stand for it; on
+// ARM the best of kernels/neon.h.
 double multiply_bytes(int64_t rounds);
 // The same with sums in 16 bits, which products with 4 bits allow for a while.
 double multiply_nibbles(int64_t rounds);
