@@ -27,28 +27,20 @@ tests=(src/kernels/{cpu,product,outlier,quantised,roofs}_test.cc "$gtest"/src/gt
 replay=(src/kernels/products_fuzz.cc tests/fuzz/replay.cc)
 
 newest=$(ls -t src/{base,kernels}/*.h | head -n 1)
-: > "$build/todo"
-# Sets `objects` to those of the given sources, and notes which are to be compiled.
-objects_of() {
-  objects=()
-  for source in "$@"; do
-    object=$build/$(basename "$source").o
-    objects+=("$object")
-    [ "$object" -nt "$source" ] && [ "$object" -nt "$newest" ] || printf '%s\0%s\0' "$source" "$object" >> "$build/todo"
-  done
-}
-objects_of "${sources[@]}"; kernels=("${objects[@]}")
-objects_of "${tests[@]}"; tests=("${objects[@]}")
-objects_of "${replay[@]}"; replay=("${objects[@]}")
+objects() { printf "$build/%s.o\n" "${@##*/}"; }
+for source in "${sources[@]}" "${tests[@]}" "${replay[@]}"; do
+  object=$(objects "$source")
+  [ "$object" -nt "$source" ] && [ "$object" -nt "$newest" ] || printf '%s\0%s\0' "$source" "$object"
+done > "$build/todo"
 xargs -0 -r -n2 -P"$(nproc)" sh -c "$compiler ${flags//$'\n'/ } -march=armv8-a -I$gtest -c \$0 -o \$1" < "$build/todo"
-"$compiler" -fopenmp -o "$build/kernels_test" "${tests[@]}" "${kernels[@]}"
-"$compiler" -fopenmp -o "$build/products_replay" "${replay[@]}" "${kernels[@]}"
+"$compiler" -fopenmp -o "$build/kernels_test" $(objects "${tests[@]}" "${sources[@]}")
+"$compiler" -fopenmp -o "$build/products_replay" $(objects "${replay[@]}" "${sources[@]}")
 
+# A processor, and the targets that it has.
+export OMP_NUM_THREADS=2
 status=0
-# processor, VLM_TEST_TARGETS
 while read -r processor targets; do
   emulate="qemu-aarch64 -cpu $processor -L /usr/aarch64-linux-gnu"
-  export OMP_NUM_THREADS=2
   echo "== kernels_test, $processor: $targets"
   VLM_TEST_TARGETS=$targets $emulate "$build/kernels_test" --gtest_brief=1 || status=1
   echo "== products corpus, $processor"
