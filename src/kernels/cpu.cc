@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "kernels/neon.h"
 #include "kernels/targets.h"
+#include "kernels/tiles.h"
 
 #include "hwy/highway.h"
 #if HWY_ARCH_ARM_A64
@@ -91,8 +92,10 @@ std::string kernels_description() {
   std::string compiled;
   for (int64_t targets = kCompiled; targets != 0; targets &= targets - 1)
     compiled += (compiled.empty() ? "" : ", ") + target_name(targets & -targets);
-  bool is_off = level_from_environment() == Level::off;
-  return (is_off ? "off" : target_name(usable_targets().front())) + " (compiled: " + compiled + ")";
+  if (level_from_environment() == Level::off) return "off (compiled: " + compiled + ")";
+  const int64_t best = usable_targets().front();
+  const bool has_tiles = best == HWY_AVX3_DL && tile_use() == TileUse::machine;
+  return target_name(best) + (has_tiles ? " with AMX" : "") + " (compiled: " + compiled + ")";
 }
 
 }  // namespace vlm::kernels

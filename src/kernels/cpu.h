@@ -22,8 +22,8 @@ std::vector<int64_t> usable_targets();
 std::string target_name(int64_t target);
 void use_only_target(int64_t target);  // 0: back to the best
 
-// "AVX3_DL (compiled: AVX3_DL, AVX3, AVX2, SCALAR)", "NEON_DOTPROD (compiled: NEON_I8MM, NEON_DOTPROD,
-// NEON)".
+// "AVX3_DL with AMX (compiled: AVX3_DL, AVX3, AVX2, SCALAR)", "NEON_DOTPROD (compiled: NEON_I8MM,
+// NEON_DOTPROD, NEON)".
 std::string kernels_description();
 
 }  // namespace vlm::kernels
