@@ -25,7 +25,10 @@ constexpr int64_t kColumns = kVectors * kLanes;
 constexpr int kMaxHeight = kLanes == 16 ? 12 : 6;
 constexpr int64_t kBlockRows = 24;   // rows that pass a panel of keys while it lies in the first-level cache
 constexpr int64_t kBlockKeys = 256;  // whose scores lie in the first-level cache
-constexpr int64_t kPackedFloats = 64 << 10;  // of blocks that lie packed in the second-level cache
+// Of blocks that lie packed at once: all there are, which fills most of a second-level cache of 1 MB, or else
+// fewer, with room beside them for the rows.
+constexpr int64_t kAllPackedFloats = 160 << 10;
+constexpr int64_t kPackedFloats = 64 << 10;
 constexpr int64_t kLineBytes = 64;
 static_assert(kBlockKeys % (2 * kColumns) == 0 && kBlockRows % kMaxHeight == 0);
 
@@ -446,6 +449,10 @@ void PassBlock(const Attention& args, int64_t batch, int64_t group, const Rows& 
              [&]<int kHeight>() { ValueBlock<Element, kHeight>(args, rows, skipped, keys, block, work); });
 }
 
+int64_t KeyBlocks(const Attention& args) {
+  return (args.keys + kBlockKeys - 1) / kBlockKeys;
+}
+
 // A task takes rows of one group of heads, and a part of the keys.
 struct Plan {
   int64_t group_rows;   // of all tasks of a group
@@ -453,16 +460,20 @@ struct Plan {
   int64_t row_tasks;    // of a group
   int64_t parts;        // of the keys
   int64_t task_floats;  // of all its Rows
+  int64_t together;     // blocks of keys that are packed at once
 };
 
 template <class Element>
 Plan MakePlan(const Attention& args) {
   Plan plan{};
   plan.group_rows = args.heads / args.groups * args.queries;
-  // Where keys do not lie packed all at once, rows and their sums come from further away once for each time
-  // that they do, which costs little. Packing keys costs about as much as passing 10 rows.
-  constexpr int64_t kStateFloats = 384 << 10;
-  const int64_t fitting = kStateFloats / (args.width + args.value_width);
+  const int64_t block_floats = BlockFloats<Element>(args), all_blocks = KeyBlocks(args);
+  const bool is_at_once = all_blocks * block_floats <= kAllPackedFloats;
+  plan.together = is_at_once ? all_blocks : HWY_MAX(int64_t{1}, kPackedFloats / block_floats);
+  // Rows and their sums that wait for further keys stay in the second-level cache; packing keys costs about
+  // as much as passing 10 rows.
+  constexpr int64_t kStateFloats = 96 << 10;
+  const int64_t fitting = is_at_once ? plan.group_rows : kStateFloats / (args.width + args.value_width);
   // At least four tasks a thread, so that none waits long for the last.
   const int64_t shared = plan.group_rows * args.groups * args.batch / (4 * num_threads());
   const int64_t wanted = HWY_MAX(4 * kBlockRows, HWY_MIN(fitting, shared));
@@ -484,15 +495,13 @@ template <class Element>
 void AttendIn(const Attention& args) {
   const Plan plan = MakePlan<Element>(args);
   const int64_t pairs = args.batch * args.groups, tasks = pairs * plan.row_tasks;
-  const int64_t key_blocks = (args.keys + kBlockKeys - 1) / kBlockKeys;
+  const int64_t key_blocks = KeyBlocks(args), together = plan.together;
   const int64_t repeat = args.heads / args.groups, value_stride = Padded(args.value_width);
   const int64_t rows_floats = plan.task_floats / (plan.task_rows / kBlockRows);
   const int64_t rows_room =
       kBlockKeys * Padded(ElementsOf<Element>(args.width));  // keys or a tile of queries
   const int64_t work_floats = kBlockRows * kBlockKeys + 2 * kPaddedRows + rows_room;
   const int64_t block_floats = BlockFloats<Element>(args);
-  const int64_t together =
-      HWY_MAX(int64_t{1}, kPackedFloats / block_floats);  // blocks that are packed at once
   static thread_local Scratch states_memory;
   float* states = plan.parts > 1 ? states_memory.get<float>(tasks * plan.parts * plan.task_floats) : nullptr;
 

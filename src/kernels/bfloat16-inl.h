@@ -39,10 +39,6 @@ struct Single {
   static HWY_INLINE V MulAdd(V a, V b, V sum) {
     return hn::MulAdd(a, b, sum);
   }
-  template <class V>
-  static HWY_INLINE void StoreNumbers(V numbers, float* to) {
-    hn::StoreU(numbers, hn::DFromV<V>(), to);
-  }
 };
 
 // Of `count` numbers.
@@ -102,10 +98,6 @@ struct Pair {
     p = hn::MulAdd(p, r, hn::Set(d, 0.69583354f));
     p = hn::MulAdd(p, r, hn::Set(d, 0.99992522f));
     return V{_mm512_scalef_ps(p.raw, x.raw)};
-  }
-  // As 8 elements.
-  static HWY_INLINE void StoreNumbers(V numbers, float* to) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(numbers.raw));
   }
 };
 

@@ -1,4 +1,5 @@
 // What the arithmetic of bfloat16 pairs promises, where the machine has it.
+#include "kernels/targets.h"
 #include "kernels/testing.h"
 
 #undef HWY_TARGET_INCLUDE
