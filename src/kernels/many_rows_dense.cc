@@ -36,29 +36,43 @@ HWY_INLINE VFloat Broadcast(const float* from) {
   return value;
 }
 
-// Elements (bfloat16-inl.h) are of neighbouring inputs.
+// Weights [out, in] as a file keeps them. Elements (bfloat16-inl.h) are of neighbouring inputs.
 template <typename T, class Element>
+struct Stored {
+  static constexpr int64_t kNumbers = Element::kNumbers;
+  using Sum = Element;
+
+  const DenseMatrix& matrix;
+
+  int64_t in() const { return matrix.in; }
+  // to[element * kTileRows + row] of `rows` rows from `row` on, as many elements as `count` from `first` on.
+  void pack(int64_t row, int64_t rows, int64_t first, int64_t count, float* to) const {
+    if (rows < kTileRows) std::memset(to, 0, static_cast<size_t>(count * kTileRows * 4));
+    // Two bfloat16 weights that follow each other are an element as they lie.
+    using Kept = std::conditional_t<kNumbers == 2, float, T>;
+    const int64_t stride = matrix.stride / kNumbers;
+    Transpose(static_cast<const Kept*>(matrix.data) + row * stride + first, stride, rows, count, to,
+              kTileRows);
+  }
+};
+
+template <class Weights>
 struct Kernel {
   static constexpr int64_t kTileHeight = kHeight, kPanels = kPanelCount;
 
-  const DenseMatrix& weight;
+  const Weights& weights;
+  int64_t out;
   const float* x;  // [row tiles, elements of a row, kHeight]
 
-  int64_t input_count() const { return weight.in; }
-  int64_t step_count() const { return ElementsOf<Element>(weight.in); }
+  int64_t input_count() const { return weights.in(); }
+  int64_t step_count() const { return ElementsOf<typename Weights::Sum>(weights.in()); }
   int64_t step_block() const { return 256; }  // a panel of 16 KB, half of the first-level cache
   int64_t panel_bytes(int64_t steps) const { return steps * kTileRows * 4; }
 
   // Panels are [elements, 16]; columns beyond the last output are zero.
   void expand(uint8_t* panel, int64_t tile, int64_t first, int64_t count) const {
-    float* to = reinterpret_cast<float*>(panel);
-    const int64_t column = tile * kTileRows, columns = HWY_MIN(kTileRows, weight.out - column);
-    if (columns < kTileRows) std::memset(to, 0, static_cast<size_t>(count * kTileRows * 4));
-    // Two bfloat16 weights that follow each other are an element as they lie.
-    using Stored = std::conditional_t<Element::kNumbers == 2, float, T>;
-    const int64_t stride = weight.stride / Element::kNumbers;
-    Transpose(static_cast<const Stored*>(weight.data) + column * stride + first, stride, columns, count, to,
-              kTileRows);
+    const int64_t column = tile * kTileRows;
+    weights.pack(column, HWY_MIN(kTileRows, out - column), first, count, reinterpret_cast<float*>(panel));
   }
 
   HWY_NOINLINE void multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
@@ -85,7 +99,7 @@ struct Kernel {
         const VFloat value = Broadcast(values + row);
 #pragma GCC unroll 16
         for (int vector = 0; vector < kVectors; ++vector)
-          sums[row][vector] = Element::MulAdd(value, columns[vector], sums[row][vector]);
+          sums[row][vector] = Weights::Sum::MulAdd(value, columns[vector], sums[row][vector]);
       }
       values += kHeight;
     }
@@ -114,35 +128,116 @@ void RoundRow(const float* x, int64_t count, float* to) {
   });
 }
 
+// to[element * width + row]: `count` numbers each of `rows` rows that are `stride` apart; zeros for the rows
+// from there to `width`.
+template <class Element>
+void PackRows(const float* from, int64_t stride, int64_t rows, int64_t count, float* to, int64_t width) {
+  const int64_t elements = ElementsOf<Element>(count);
+  if (rows < width) std::memset(to, 0, static_cast<size_t>(elements * width * 4));
+  if constexpr (Element::kNumbers == 2) {
+    static thread_local Scratch rounded;
+    const int64_t padded = (elements + kLanes - 1) / kLanes * kLanes;
+    float* pairs = rounded.get<float>(rows * padded);
+    for (int64_t row = 0; row < rows; ++row)
+      RoundRow<Element>(from + row * stride, count, pairs + row * padded);
+    from = pairs, stride = padded;
+  }
+  Transpose(from, stride, rows, elements, to, width);
+}
+
 template <typename T, class Element = Single>
 void Run(const Product& product, const DenseMatrix& weight) {
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight, elements = ElementsOf<Element>(weight.in);
   static thread_local Scratch scratch;
   float* x = scratch.get<float>(row_tiles * elements * kHeight);
   for_each_balanced(row_tiles, 2 * product.rows * weight.in, [&, x](int64_t tile) {
-    float* to = x + tile * elements * kHeight;
-    const float* from = product.x + tile * kHeight * product.x_stride;
-    int64_t stride = product.x_stride;
-    const int64_t rows = HWY_MIN(kHeight, product.rows - tile * kHeight);
-    if (rows < kHeight) std::memset(to, 0, static_cast<size_t>(elements * kHeight * 4));
-    if constexpr (Element::kNumbers == 2) {
-      static thread_local Scratch rounded;
-      const int64_t padded = (elements + kLanes - 1) / kLanes * kLanes;
-      float* pairs = rounded.get<float>(kHeight * padded);
-      for (int64_t row = 0; row < rows; ++row)
-        RoundRow<Element>(from + row * stride, weight.in, pairs + row * padded);
-      from = pairs, stride = padded;
-    }
-    Transpose(from, stride, rows, elements, to, kHeight);
+    const int64_t row = tile * kHeight, rows = HWY_MIN(kHeight, product.rows - row);
+    PackRows<Element>(product.x + row * product.x_stride, product.x_stride, rows, weight.in,
+                      x + row * elements, kHeight);
   });
-  multiply_blocked(Kernel<T, Element>{weight, x}, product, weight.out, nullptr);
+  const Stored<T, Element> weights{weight};
+  multiply_blocked(Kernel<Stored<T, Element>>{weights, weight.out, x}, product, weight.out, nullptr);
 }
 
 #if VLM_HAS_PAIRS
+
 bool TakesPairs(const DenseMatrix& weight) {
   const bool has_whole_pairs = weight.in % 2 == 0 && weight.stride % 2 == 0;
   return has_whole_pairs && reinterpret_cast<uintptr_t>(weight.data) % sizeof(float) == 0 && has_pairs();
 }
+
+// As PackRows where the numbers of neighbouring rows follow each other: `from` is the first row's first
+// number, its next one `stride` behind it.
+void PackColumns(const float* from, int64_t stride, int64_t rows, int64_t count, float* to, int64_t width) {
+  const DFloat d;
+  const auto loaded = hn::FirstN(d, static_cast<size_t>(rows)),
+             stored = hn::FirstN(d, static_cast<size_t>(width));
+  for (int64_t idx = 0; idx < count; idx += 2, from += 2 * stride, to += width) {
+    const VFloat low = hn::MaskedLoad(loaded, d, from);
+    const VFloat high = idx + 1 < count ? hn::MaskedLoad(loaded, d, from + stride) : hn::Zero(d);
+    hn::BlendedStore(Pair::Of(low, high), stored, d, to);
+  }
+}
+
+// Float32 numbers that are rounded as they are packed.
+struct Rounded {
+  using Sum = Pair;
+
+  const Factor& factor;
+  int64_t inputs;
+
+  int64_t in() const { return inputs; }
+  void pack(int64_t row, int64_t rows, int64_t first, int64_t count, float* to,
+            int64_t width = kTileRows) const {
+    const int64_t begin = 2 * first, numbers = HWY_MIN(2 * count, inputs - begin);
+    if (factor.is_transposed)
+      PackColumns(factor.data + begin * factor.stride + row, factor.stride, rows, numbers, to, width);
+    else
+      PackRows<Pair>(factor.data + row * factor.stride + begin, factor.stride, rows, numbers, to, width);
+  }
+};
+
+void RunRounded(const RoundedProduct& product) {
+  const int64_t elements = ElementsOf<Pair>(product.in), all_tiles = (product.rows + kHeight - 1) / kHeight;
+  // Packed rows wait for their turn in memory that is kept, so that there are only so many at a time.
+  constexpr int64_t kPackedFloats = int64_t{8} << 20;
+  const int64_t most_tiles = HWY_MAX(kPackedFloats / (elements * kHeight), int64_t{32});
+  constexpr int64_t kBlock = 128;  // elements of all rows to pack at once, which lie in few pages
+  const Rounded a{product.a, product.in}, b{product.b, product.in};
+  static thread_local Scratch scratch;
+  for (int64_t first = 0; first < all_tiles; first += most_tiles) {
+    const int64_t tiles = HWY_MIN(most_tiles, all_tiles - first), begin = first * kHeight;
+    const int64_t rows = HWY_MIN(tiles * kHeight, product.rows - begin);
+    float* x = scratch.get<float>(tiles * elements * kHeight);
+    auto pack = [&, x](int64_t tile, int64_t element, int64_t count) {
+      a.pack(begin + tile * kHeight, HWY_MIN(kHeight, rows - tile * kHeight), element, count,
+             x + (tile * elements + element) * kHeight, kHeight);
+    };
+    const int64_t operations = 2 * rows * product.in;
+    if (product.a.is_transposed)
+      for_each_balanced((elements + kBlock - 1) / kBlock, operations, [&](int64_t block) {
+        const int64_t element = block * kBlock, count = HWY_MIN(kBlock, elements - element);
+        for (int64_t tile = 0; tile < tiles; ++tile) pack(tile, element, count);
+      });
+    else
+      for_each_balanced(tiles, operations, [&](int64_t tile) { pack(tile, 0, elements); });
+    const Product part{nullptr,          0,    product.y + begin * product.y_stride,
+                       product.y_stride, rows, product.bias};
+    multiply_blocked(Kernel<Rounded>{b, product.out, x}, part, product.out, nullptr);
+  }
+}
+
+bool HasRounded() {
+  return has_pairs();
+}
+
+#else
+
+void RunRounded(const RoundedProduct&) {}
+bool HasRounded() {
+  return false;
+}
+
 #endif
 
 void ManyRowsDense(const Product& product, const DenseMatrix& weight) {
@@ -168,9 +263,18 @@ HWY_AFTER_NAMESPACE();
 namespace vlm::kernels {
 
 HWY_EXPORT(ManyRowsDense);
+HWY_EXPORT(RunRounded);
+HWY_EXPORT(HasRounded);
 
 void many_rows_dense(const Product& product, const DenseMatrix& weight) {
   HWY_DYNAMIC_DISPATCH(ManyRowsDense)(product, weight);
+}
+
+bool has_rounded_product() {
+  return HWY_DYNAMIC_DISPATCH(HasRounded)();
+}
+void rounded_product(const RoundedProduct& product) {
+  HWY_DYNAMIC_DISPATCH(RunRounded)(product);
 }
 
 }  // namespace vlm::kernels
