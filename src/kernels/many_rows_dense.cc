@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "kernels/blocked.h"
+#include "kernels/factors.h"
 #include "kernels/product.h"
 #include "kernels/targets.h"
 
@@ -160,28 +161,36 @@ void Run(const Product& product, const DenseMatrix& weight) {
 }
 
 #if VLM_HAS_PAIRS
-
 bool TakesPairs(const DenseMatrix& weight) {
   const bool has_whole_pairs = weight.in % 2 == 0 && weight.stride % 2 == 0;
   return has_whole_pairs && reinterpret_cast<uintptr_t>(weight.data) % sizeof(float) == 0 && has_pairs();
 }
+#endif
 
 // As PackRows where the numbers of neighbouring rows follow each other: `from` is the first row's first
 // number, its next one `stride` behind it.
+template <class Element>
 void PackColumns(const float* from, int64_t stride, int64_t rows, int64_t count, float* to, int64_t width) {
-  const DFloat d;
-  const auto loaded = hn::FirstN(d, static_cast<size_t>(rows)),
-             stored = hn::FirstN(d, static_cast<size_t>(width));
-  for (int64_t idx = 0; idx < count; idx += 2, from += 2 * stride, to += width) {
-    const VFloat low = hn::MaskedLoad(loaded, d, from);
-    const VFloat high = idx + 1 < count ? hn::MaskedLoad(loaded, d, from + stride) : hn::Zero(d);
-    hn::BlendedStore(Pair::Of(low, high), stored, d, to);
+  if constexpr (Element::kNumbers == 1) {
+    for (int64_t idx = 0; idx < count; ++idx, from += stride, to += width) {
+      std::memcpy(to, from, static_cast<size_t>(rows) * sizeof(float));
+      for (int64_t row = rows; row < width; ++row) to[row] = 0.0f;
+    }
+  } else {
+    const DFloat d;
+    const auto loaded = hn::FirstN(d, static_cast<size_t>(rows)),
+               stored = hn::FirstN(d, static_cast<size_t>(width));
+    for (int64_t idx = 0; idx < count; idx += 2, from += 2 * stride, to += width) {
+      const VFloat low = hn::MaskedLoad(loaded, d, from);
+      const VFloat high = idx + 1 < count ? hn::MaskedLoad(loaded, d, from + stride) : hn::Zero(d);
+      hn::BlendedStore(Element::Of(low, high), stored, d, to);
+    }
   }
 }
 
-// Float32 numbers that are rounded as they are packed.
-struct Rounded {
-  using Sum = Pair;
+template <class Element>
+struct Packed {
+  using Sum = Element;
 
   const Factor& factor;
   int64_t inputs;
@@ -189,21 +198,24 @@ struct Rounded {
   int64_t in() const { return inputs; }
   void pack(int64_t row, int64_t rows, int64_t first, int64_t count, float* to,
             int64_t width = kTileRows) const {
-    const int64_t begin = 2 * first, numbers = HWY_MIN(2 * count, inputs - begin);
-    if (factor.is_transposed)
-      PackColumns(factor.data + begin * factor.stride + row, factor.stride, rows, numbers, to, width);
-    else
-      PackRows<Pair>(factor.data + row * factor.stride + begin, factor.stride, rows, numbers, to, width);
+    const int64_t begin = Element::kNumbers * first;
+    const int64_t numbers = HWY_MIN(Element::kNumbers * count, inputs - begin);
+    const auto pack_them = factor.is_transposed ? PackColumns<Element> : PackRows<Element>;
+    const float* from =
+        factor.data + (factor.is_transposed ? begin * factor.stride + row : row * factor.stride + begin);
+    pack_them(from, factor.stride, rows, numbers, to, width);
   }
 };
 
-void RunRounded(const RoundedProduct& product) {
-  const int64_t elements = ElementsOf<Pair>(product.in), all_tiles = (product.rows + kHeight - 1) / kHeight;
+template <class Element>
+void RunFactors(const FactorProduct& product) {
+  const int64_t elements = ElementsOf<Element>(product.in),
+                all_tiles = (product.rows + kHeight - 1) / kHeight;
   // Packed rows wait for their turn in memory that is kept, so that there are only so many at a time.
   constexpr int64_t kPackedFloats = int64_t{8} << 20;
   const int64_t most_tiles = HWY_MAX(kPackedFloats / (elements * kHeight), int64_t{32});
   constexpr int64_t kBlock = 128;  // elements of all rows to pack at once, which lie in few pages
-  const Rounded a{product.a, product.in}, b{product.b, product.in};
+  const Packed<Element> a{product.a, product.in}, b{product.b, product.in};
   static thread_local Scratch scratch;
   for (int64_t first = 0; first < all_tiles; first += most_tiles) {
     const int64_t tiles = HWY_MIN(most_tiles, all_tiles - first), begin = first * kHeight;
@@ -223,22 +235,24 @@ void RunRounded(const RoundedProduct& product) {
       for_each_balanced(tiles, operations, [&](int64_t tile) { pack(tile, 0, elements); });
     const Product part{nullptr,          0,    product.y + begin * product.y_stride,
                        product.y_stride, rows, product.bias};
-    multiply_blocked(Kernel<Rounded>{b, product.out, x}, part, product.out, nullptr);
+    multiply_blocked(Kernel<Packed<Element>>{b, product.out, x}, part, product.out, nullptr);
   }
 }
 
-bool HasRounded() {
-  return has_pairs();
-}
-
-#else
-
-void RunRounded(const RoundedProduct&) {}
-bool HasRounded() {
-  return false;
-}
-
+void MultiplyFactors(const FactorProduct& product) {
+#if VLM_HAS_PAIRS
+  if (product.rounds) return RunFactors<Pair>(product);
 #endif
+  RunFactors<Single>(product);
+}
+
+bool MultipliesPairs() {
+#if VLM_HAS_PAIRS
+  return has_pairs();
+#else
+  return false;
+#endif
+}
 
 void ManyRowsDense(const Product& product, const DenseMatrix& weight) {
   switch (weight.type) {
@@ -263,18 +277,18 @@ HWY_AFTER_NAMESPACE();
 namespace vlm::kernels {
 
 HWY_EXPORT(ManyRowsDense);
-HWY_EXPORT(RunRounded);
-HWY_EXPORT(HasRounded);
+HWY_EXPORT(MultiplyFactors);
+HWY_EXPORT(MultipliesPairs);
 
 void many_rows_dense(const Product& product, const DenseMatrix& weight) {
   HWY_DYNAMIC_DISPATCH(ManyRowsDense)(product, weight);
 }
 
-bool has_rounded_product() {
-  return HWY_DYNAMIC_DISPATCH(HasRounded)();
+void multiply_factors(const FactorProduct& product) {
+  HWY_DYNAMIC_DISPATCH(MultiplyFactors)(product);
 }
-void rounded_product(const RoundedProduct& product) {
-  HWY_DYNAMIC_DISPATCH(RunRounded)(product);
+bool multiplies_pairs() {
+  return HWY_DYNAMIC_DISPATCH(MultipliesPairs)();
 }
 
 }  // namespace vlm::kernels

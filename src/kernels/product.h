@@ -60,24 +60,4 @@ struct DenseMatrix {
 void few_rows_dense(const Product& product, const DenseMatrix& weight);
 void many_rows_dense(const Product& product, const DenseMatrix& weight);
 
-// For training: y [rows, out] = a [rows, in] . b [out, in]^T + bias of float32 numbers, both factors rounded
-// to bfloat16 on the way (what is below the least normal number is 0), sums in float32. Either way round a
-// factor may lie: the gradients of x . W^T are products of what lies there already.
-struct Factor {
-  const float* data = nullptr;
-  int64_t stride = 0;          // from one row to the next; transposed: from one input to the next
-  bool is_transposed = false;  // the numbers of neighbouring rows follow each other, not those of a row
-};
-struct RoundedProduct {
-  Factor a, b;
-  float* y = nullptr;
-  int64_t y_stride = 0;
-  int64_t rows = 0, out = 0, in = 0;  // none is 0
-  const float* bias = nullptr;
-};
-
-// Whether this machine multiplies bfloat16 in pairs. Only then may the other one be called.
-bool has_rounded_product();
-void rounded_product(const RoundedProduct& product);
-
 }  // namespace vlm::kernels

@@ -4,6 +4,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/product.h"
+#include "ops/attention_gradient.h"
 #include "ops/choose.h"
 #include "tensor/result.h"
 #include "tensor/tally.h"
@@ -203,6 +204,9 @@ Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs&
     span.add(work_of(q_BTAE, kv, args),
              fmt::format("{} x {} queries, {} keys, {} heads of {} on {}", q_BTAE.size(0), q_BTAE.size(1),
                          k_BSGE.size(1), q_BTAE.size(2), q_BTAE.size(3), k_BSGE.size(2)));
+  bool needs_gradient = q_BTAE.requires_grad() || k_BSGE.requires_grad() || v_BSGE.requires_grad();
+  if (needs_gradient && has_fused_gradient(q_BTAE, k_BSGE, v_BSGE, args))
+    return attention_with_gradient(q_BTAE, k_BSGE, v_BSGE, args);
   bool is_kept = k_BSGE.scalar_type() == at::kHalf || is_int8;  // by a cache, without gradients
   bool may_use_kernel = is_kept ? use_kernel({q_BTAE, args.alibi_slopes, args.bias})
                                 : use_kernel({q_BTAE, k_BSGE, v_BSGE, args.alibi_slopes, args.bias});
