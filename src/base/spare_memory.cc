@@ -37,6 +37,8 @@ class Spares {
  public:
   void* take(size_t size) {
     std::lock_guard lock(mutex_);
+    used_ += size;
+    most_used_ = std::max(most_used_, used_);
     auto found = std::find_if(blocks_.rbegin(), blocks_.rend(),
                               [size](const Block& block) { return block.size == size; });
     if (found == blocks_.rend()) return nullptr;
@@ -46,25 +48,40 @@ class Spares {
     return memory;
   }
 
-  // Those that waited longest make room.
   void keep(Block block) {
-    std::vector<Block> old;
-    {
-      std::lock_guard lock(mutex_);
-      blocks_.push_back(block);
-      bytes_ += block.size;
-      auto end = blocks_.begin();
-      for (; bytes_ > kMostKept_bytes; ++end) bytes_ -= end->size;
-      old.assign(blocks_.begin(), end);
-      blocks_.erase(blocks_.begin(), end);
-    }
-    for (const Block& each : old) std::free(each.memory);
+    std::unique_lock lock(mutex_);
+    used_ -= block.size;
+    blocks_.push_back(block);
+    bytes_ += block.size;
+    shrink(lock);
+  }
+  void forget(size_t size) {
+    std::lock_guard lock(mutex_);
+    used_ -= size;
+  }
+  void keep_all(bool begins) {
+    std::unique_lock lock(mutex_);
+    keepers_ += begins ? 1 : -1;
+    most_used_ = used_;
+    shrink(lock);
   }
 
  private:
+  // Those that waited longest make room.
+  void shrink(std::unique_lock<std::mutex>& lock) {
+    const size_t of_keepers = keepers_ > 0 && kMostKept_bytes > 0 ? most_used_ - used_ : 0;
+    auto end = blocks_.begin();
+    for (; bytes_ > std::max(kMostKept_bytes, of_keepers); ++end) bytes_ -= end->size;
+    const std::vector<Block> old(blocks_.begin(), end);
+    blocks_.erase(blocks_.begin(), end);
+    lock.unlock();
+    for (const Block& each : old) std::free(each.memory);
+  }
+
   std::mutex mutex_;
   std::vector<Block> blocks_;  // in the order in which they came back
-  size_t bytes_ = 0;
+  size_t bytes_ = 0, used_ = 0, most_used_ = 0;
+  int keepers_ = 0;
 };
 
 // Never destroyed: arrays may outlive any static object.
@@ -80,7 +97,10 @@ void* take_block(size_t bytes) {
   if (void* memory = spares().take(size)) return memory;
   const size_t alignment = size < kHugePage ? size_t{4096} : kHugePage;
   void* memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  if (!memory) throw std::bad_alloc();
+  if (!memory) {
+    spares().forget(size);
+    throw std::bad_alloc();
+  }
 #ifdef MADV_HUGEPAGE
   ::madvise(memory, size, MADV_HUGEPAGE);  // a wish
 #endif
@@ -93,6 +113,13 @@ void give_block_back(void* block, size_t bytes) noexcept {
   } catch (const std::bad_alloc&) {
     std::free(block);  // no memory for the list of blocks
   }
+}
+
+KeepSpareMemory::KeepSpareMemory() {
+  spares().keep_all(true);
+}
+KeepSpareMemory::~KeepSpareMemory() {
+  spares().keep_all(false);
 }
 
 }  // namespace vlm

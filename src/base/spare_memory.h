@@ -16,4 +16,14 @@ void* take_block(size_t bytes);
 // `bytes` as they were asked for.
 void give_block_back(void* block, size_t bytes) noexcept;
 
+// While one lives, as many blocks are kept as were in use at once: for what takes the same memory over and
+// over, as training does. Else 256 MB.
+class KeepSpareMemory {
+ public:
+  KeepSpareMemory();
+  ~KeepSpareMemory();
+  KeepSpareMemory(const KeepSpareMemory&) = delete;
+  KeepSpareMemory& operator=(const KeepSpareMemory&) = delete;
+};
+
 }  // namespace vlm

@@ -5,6 +5,7 @@
 
 #include "nn/input_statistics.h"
 #include "nn/quantised_matrices.h"
+#include "ops/rounded_linear.h"
 #include "tensor/group_layout.h"
 
 namespace vlm::nn {
@@ -46,6 +47,7 @@ Linear::Linear(const Weights& w, int64_t in, int64_t out, Bias bias)
 Linear::Linear(const Weights& w, std::string_view weight_name, std::string_view bias_name, int64_t in,
                int64_t out, Bias bias)
     : matrix_(load_matrix(w, weight_name, in, out, input_order_)) {
+  rounds_products_ = w.options().trainable && w.options().precision == Precision::bf16;
   if (bias == Bias::yes || (bias == Bias::if_stored && w.has(bias_name))) bias_ = w.take(bias_name, {out});
   if (w.options().statistics) statistics_ = w.options().statistics->of(w.full_name(weight_name), in);
 
@@ -69,9 +71,14 @@ Linear::Linear(const Weights& w, std::string_view weight_name, std::string_view 
 
 Tensor Linear::operator()(const Tensor& x) const {
   if (statistics_) statistics_->add(x);
-  Tensor y = ops::linear(input_order_.defined() ? x.index_select(-1, input_order_) : x, matrix_, bias_);
+  Tensor y = product(input_order_.defined() ? x.index_select(-1, input_order_) : x);
   if (lora_a_RI_.defined()) y = y + at::linear(at::linear(x, lora_a_RI_), lora_b_OR_) * lora_scale_;
   return y;
+}
+
+Tensor Linear::product(const Tensor& x) const {
+  return rounds_products_ && at::GradMode::is_enabled() ? ops::rounded_linear(x, matrix_.dense, bias_)
+                                                        : ops::linear(x, matrix_, bias_);
 }
 
 std::vector<Tensor> apply_together(const Tensor& x, std::initializer_list<const Linear*> layers) {

@@ -21,20 +21,26 @@ class Linear {
 
   Tensor operator()(const Tensor& x) const;  // [..., in] -> [..., out]
   bool defined() const { return matrix_.out > 0; }
-  // Whether the weights are kept in 16 bits or less, so that what is computed beside them may be rounded,
-  // too.
-  bool is_rounded() const { return matrix_.packed || matrix_.dense.scalar_type() != at::kFloat; }
+  // Whether the weights are kept, or multiplied in training, in 16 bits or less, so that what is computed
+  // beside them may be rounded, too.
+  bool is_rounded() const {
+    return rounds_products_ || matrix_.packed || matrix_.dense.scalar_type() != at::kFloat;
+  }
   const ops::Matrix& matrix() const { return matrix_; }
   const Tensor& bias() const { return bias_; }
 
  private:
   friend std::vector<Tensor> apply_together(const Tensor& x, std::initializer_list<const Linear*> layers);
   // Whether the layer is its matrix and bias, and nothing else.
-  bool is_plain() const { return !statistics_ && !input_order_.defined() && !lora_a_RI_.defined(); }
+  bool is_plain() const {
+    return !statistics_ && !input_order_.defined() && !lora_a_RI_.defined() && !rounds_products_;
+  }
+  Tensor product(const Tensor& x) const;
 
   std::shared_ptr<InputSquares> statistics_;  // null: not collected
   Tensor input_order_;  // int64 [in]: the input of each column of the matrix; undefined: as they come
   ops::Matrix matrix_;
+  bool rounds_products_ = false;  // training in bfloat16: float32 weights, which products round
   Tensor bias_;
   Tensor lora_a_RI_;  // undefined without an adapter
   Tensor lora_b_OR_;

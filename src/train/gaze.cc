@@ -227,13 +227,13 @@ GazeLoss gaze_loss(const QueriesAndKeys& layer, const std::vector<int64_t>& leng
     }
     std::vector<Tensor> scores;
     Tensor positions_R = ids_tensor(rows);
-    Tensor query_RAE = layer.query.index_select(0, positions_R + begin).to(at::kFloat);
+    Tensor query_RAE = layer.query.index_select(0, positions_R + begin);
     for (int64_t head = 0; head < std::min<int64_t>(heads, 2); ++head) {
-      Tensor key_LE = layer.key.narrow(0, begin, length).select(1, head * groups / heads).to(at::kFloat);
+      Tensor key_LE = layer.key.narrow(0, begin, length).select(1, head * groups / heads);
       scores.push_back(at::matmul(query_RAE.select(1, head), key_LE.t()));
     }
-    Tensor score_RL = at::cat(scores).index_select(0, ids_tensor(looks)).to(at::kFloat) /
-                      std::sqrt(static_cast<double>(width));
+    Tensor score_RL =
+        at::cat(scores).index_select(0, ids_tensor(looks)) / std::sqrt(static_cast<double>(width));
     Tensor key_1L = at::arange(length).unsqueeze(0);
     auto column = [](const std::vector<int64_t>& values) { return ids_tensor(values).unsqueeze(1); };
     Tensor hidden_RL = key_1L.ge(column(shared)).logical_and(key_1L.lt(column(begins)));

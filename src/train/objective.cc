@@ -1,7 +1,5 @@
 #include "train/objective.h"
 
-#include <ATen/autocast_mode.h>
-
 #include <algorithm>
 #include <cctype>
 #include <cmath>
@@ -14,25 +12,6 @@ namespace {
 
 constexpr char kPatchWeight[] = "patch_classifier.weight";
 constexpr char kPatchBias[] = "patch_classifier.bias";
-
-// Products of matrices in bfloat16 while it lives, on this thread; weights, sums and losses stay float32.
-class BfloatProducts {
- public:
-  explicit BfloatProducts(bool enabled) : enabled_(enabled) {
-    if (!enabled_) return;
-    at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
-    at::autocast::set_autocast_cache_enabled(false);  // every weight is used once in a pass
-    at::autocast::set_cpu_enabled(true);
-  }
-  ~BfloatProducts() {
-    if (enabled_) at::autocast::set_cpu_enabled(false);
-  }
-  BfloatProducts(const BfloatProducts&) = delete;
-  BfloatProducts& operator=(const BfloatProducts&) = delete;
-
- private:
-  bool enabled_;
-};
 
 // Keeps the last state of the vision tower that a pass computes, [N, S, V], the connector's, [N, P, D], and
 // the attention of the language model's layers at which looks are trained.
@@ -90,9 +69,8 @@ class WordLoss {
     Tensor counts_N1 = wanted_NK.sum(1, true), is_empty_N1 = counts_N1 == 0;
     wanted_NK = at::where(is_empty_N1, background_.unsqueeze(0), wanted_NK / counts_N1.clamp_min(1));
     Tensor weights_N = at::where(is_empty_N1, at::full({}, kBackgroundWeight), at::ones({})).squeeze(1);
-    Tensor x_ND = features_ND.to(at::kFloat);
-    x_ND = x_ND * at::rsqrt(x_ND.pow(2).mean(-1, true) + 1e-6);
-    Tensor likely_NK = at::log_softmax(at::linear(x_ND, embedding_KD_).to(at::kFloat), -1);
+    Tensor x_ND = features_ND * at::rsqrt(features_ND.pow(2).mean(-1, true) + 1e-6);
+    Tensor likely_NK = at::log_softmax(at::linear(x_ND, embedding_KD_), -1);
     return -((likely_NK * wanted_NK).sum(1) * weights_N).sum() / weights_N.sum();
   }
 
@@ -215,7 +193,6 @@ class AnswerObjective final : public Objective {
     Tensor wanted = patch_weight_.defined() ? at::cat(patch_labels) : Tensor();
     {
       trace::Scope scope(patch_weight_.defined() ? &states : nullptr);
-      BfloatProducts products(stage_.precision == "bfloat16");
       if (stage_.objective == "answers")
         losses = trainable_->loss(prompts, stage_.question_loss > 0);
       else
@@ -246,7 +223,7 @@ class AnswerObjective final : public Objective {
       if (stage_.question_loss > 0) {
         NextTokens counted = next_tokens(prompts, true), asked = next_tokens(prompts, false);
         answers = losses.logits.index_select(0, counted.rows);
-        Tensor questions = losses.logits.index_select(0, asked.rows).to(at::kFloat);
+        Tensor questions = losses.logits.index_select(0, asked.rows);
         add(result.loss, at::cross_entropy_loss(questions, asked.ids) * stage_.question_loss);
       }
       result.kinds = count_answers(batch.examples, prompts, answers);
@@ -344,7 +321,7 @@ class AnswerObjective final : public Objective {
       fail(ErrorKind::unsupported, "set patch_loss = 0", "stage {}: this system's tower shows no patches",
            stage_.name);
     Tensor state = state_NSV.slice(1, state_NSV.size(1) - patches).flatten(0, 1);  // without a class token
-    return at::linear(state, patch_weight_, patch_bias_).to(at::kFloat);
+    return at::linear(state, patch_weight_, patch_bias_);
   }
 
   StageRecipe stage_;
@@ -397,7 +374,6 @@ class ContrastiveObjective final : public Objective {
 
   PassResult run(TrainingBatch batch) const override {
     PassResult result;
-    BfloatProducts products(stage_.precision == "bfloat16");
     if (learner_) {
       result.loss = learner_->pair_losses(batch.pixels, batch.text_ids).loss;
       result.value = result.loss.item<double>();
@@ -407,7 +383,7 @@ class ContrastiveObjective final : public Objective {
     }
     Tensor logits = embedder_->logits_per_image(embedder_->embed_images(batch.pixels),
                                                 embedder_->embed_texts(batch.text_ids));
-    result.loss = embedder_->contrastive_loss(logits.to(at::kFloat));
+    result.loss = embedder_->contrastive_loss(logits);
     result.value = result.loss.item<double>();
     result.examples = logits.size(0);
     result.tokens = batch.text_ids.numel();

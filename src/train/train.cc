@@ -7,7 +7,9 @@
 
 #include "base/log.h"
 #include "base/parallel.h"
+#include "ops/rounded_linear.h"
 #include "system/gguf_checkpoint.h"
+#include "tensor/spare_tensors.h"
 #include "train/initial_source.h"
 #include "train/objective.h"
 #include "train/save.h"
@@ -148,6 +150,14 @@ void Trainer::open_stage(const StageRecipe& stage) {
     checkpoint.source = initial_source(recipe_.seed, checkpoint.config);
   WeightsOptions options;
   options.trainable = true;
+  if (stage.precision == "bfloat16") {
+    options.precision = Precision::bf16;
+    if (!ops::has_fast_bfloat16())
+      log(LogLevel::warn,
+          "stage {}: this processor multiplies bfloat16 no faster than float32; products are rounded all the "
+          "same",
+          stage.name);
+  }
   options.lora = stage.lora;
   model_ = bind_model(std::move(checkpoint), options, recipe_.system);
   parts_ = part_names_of(*model_.model);
@@ -377,6 +387,7 @@ TrainResult Trainer::run() {
 TrainResult run_recipe(const Recipe& recipe, const TrainOptions& options) {
   need_other_than_gguf(recipe.model_folder);
   // Moments of features that no example uses become denormal numbers, which are slow on x86.
+  SpareTensors spare;
   on_every_thread([] { at::globalContext().setFlushDenormal(true); });
   return Trainer(recipe, options).run();
 }

@@ -50,7 +50,7 @@ class InputStatistics;    // nn/input_statistics.h
 }  // namespace nn
 
 struct WeightsOptions {
-  Precision precision = Precision::f32;
+  Precision precision = Precision::f32;  // trainable: of products, f32 or bf16
   PackedPlace packed_place;
   // Where layers leave the matrices to be quantised when all of them are known; null: each at once.
   std::shared_ptr<nn::QuantisedMatrices> quantised = nullptr;
