@@ -1,6 +1,10 @@
 #include "tensor/spare_tensors.h"
 
 #include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+
+#include <mutex>
+#include <unordered_map>
 
 namespace vlm {
 
@@ -8,32 +12,45 @@ namespace {
 
 constexpr size_t kLeast_bytes = 64 << 10;
 
-struct Block {
-  void* memory;
-  size_t bytes;
-};
-
-void give_back(void* context) {
-  auto* block = static_cast<Block*>(context);
-  give_block_back(block->memory, block->bytes);
-  delete block;
-}
-
 class SpareAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) const override {
-    if (bytes < kLeast_bytes) return c10::GetDefaultCPUAllocator()->allocate(bytes);
-    auto block = std::make_unique<Block>(Block{nullptr, bytes});
-    block->memory = take_block(bytes);
-    void* memory = block->memory;
-    return {memory, block.release(), give_back, c10::Device(c10::DeviceType::CPU)};
+    void* memory = bytes < kLeast_bytes ? c10::alloc_cpu(bytes) : take_block(bytes);
+    if (bytes >= kLeast_bytes) {
+      std::lock_guard lock(mutex_);
+      sizes_[memory] = bytes;
+    }
+    return {memory, memory, give_back, c10::Device(c10::DeviceType::CPU)};
   }
+  // oneDNN keeps pointers alone.
+  c10::DeleterFnPtr raw_deleter() const override { return give_back; }
+
+ private:
+  static void give_back(void* memory);
+
+  mutable std::mutex mutex_;
+  mutable std::unordered_map<void*, size_t> sizes_;  // of blocks
 };
 
 // Never destroyed: tensors may outlive any static object.
 SpareAllocator& spare_allocator() {
   static auto* allocator = new SpareAllocator;
   return *allocator;
+}
+
+void SpareAllocator::give_back(void* memory) {
+  SpareAllocator& own = spare_allocator();
+  std::unique_lock lock(own.mutex_);
+  auto found = own.sizes_.find(memory);
+  if (found == own.sizes_.end()) {
+    lock.unlock();
+    c10::free_cpu(memory);
+    return;
+  }
+  size_t bytes = found->second;
+  own.sizes_.erase(found);
+  lock.unlock();
+  give_block_back(memory, bytes);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/parallel.h"
 
@@ -38,17 +39,19 @@ AdamW::AdamW(std::vector<Entry> entries, AdamOptions options)
 }
 
 double AdamW::gradient_norm() const {
-  double total = 0;
-  for (const Entry& entry : entries_) {
-    if (!entry.value.grad().defined()) continue;
-    Tensor gradient = entry.value.grad().contiguous();
-    total += sum_of_squares(gradient.data_ptr<float>(), gradient.numel());
-  }
-  return std::sqrt(total);
+  std::vector<double> squares(entries_.size());
+  parallel_for(0, static_cast<int64_t>(entries_.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto idx = static_cast<size_t>(begin); idx < static_cast<size_t>(end); ++idx) {
+      if (!entries_[idx].value.grad().defined()) continue;
+      Tensor gradient = entries_[idx].value.grad().contiguous();
+      squares[idx] = sum_of_squares(gradient.data_ptr<float>(), gradient.numel());
+    }
+  });
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
 }
 
 bool AdamW::step(double lr) {
-  double norm = gradient_norm();
+  double norm = last_norm_ = gradient_norm();
   if (!std::isfinite(norm)) return false;
   ++steps_;
   double shrink = options_.clip > 0 && norm > options_.clip ? options_.clip / norm : 1.0;

@@ -31,6 +31,7 @@ class AdamW {
   double gradient_norm() const;  // over all entries that have a gradient
   // False when a gradient is not finite: then nothing changes. Entries without a gradient stay as they are.
   bool step(double lr);
+  double last_norm() const { return last_norm_; }  // of the gradients of the last step
   void zero_gradients();
   void add_gradients(const std::vector<Tensor>& gradients);  // one for each entry; undefined: nothing
 
@@ -44,6 +45,7 @@ class AdamW {
   std::vector<Entry> entries_;
   AdamOptions options_;
   int64_t steps_ = 0;
+  double last_norm_ = 0;
 };
 
 // Norms, biases and embeddings are not drawn towards zero, as is usual.

@@ -298,12 +298,12 @@ bool Trainer::run_stage(const StageRecipe& stage) {
       return false;
     }
     double loss = compute_gradients(stage, queue);
-    double lr = stage.rate.at(step_), norm = adam_->gradient_norm();
+    double lr = stage.rate.at(step_);
     ++step_, ++steps_run_;
     if (adam_->step(lr)) {
       bad_steps_ = 0;
       if (average_) average_->update(adam_->steps_done());
-      window_.loss += loss, window_.norm += norm, ++window_.steps;
+      window_.loss += loss, window_.norm += adam_->last_norm(), ++window_.steps;
     } else {
       log(LogLevel::warn, "{} step {}: gradients are not finite (loss {}); the step is left out", stage.name,
           step_, loss);
@@ -386,8 +386,8 @@ TrainResult Trainer::run() {
 
 TrainResult run_recipe(const Recipe& recipe, const TrainOptions& options) {
   need_other_than_gguf(recipe.model_folder);
-  // Moments of features that no example uses become denormal numbers, which are slow on x86.
   SpareTensors spare;
+  // Moments of features that no example uses become denormal numbers, which are slow on x86.
   on_every_thread([] { at::globalContext().setFlushDenormal(true); });
   return Trainer(recipe, options).run();
 }
