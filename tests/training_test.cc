@@ -89,6 +89,31 @@ TEST_F(Training, LossFalls) {
   EXPECT_LT(result.loss, 2.0);  // of the last 20 steps; it begins above 6
 }
 
+// As fast as in float32, from the same weights: of the products alone, numbers are rounded.
+TEST_F(Training, LossFallsTheSameWayInBfloat16) {
+  auto loss_after = [&](const char* precision, int64_t steps) {
+    Recipe run = recipe(kLlava, fmt::format("{}-{}", precision, steps));
+    run.stages[0].steps = run.stages[0].rate.steps = steps;
+    run.stages[0].precision = precision;
+    return run_recipe(run).loss;
+  };
+  EXPECT_NEAR(loss_after("bfloat16", 1), loss_after("float32", 1), 0.05);
+  double rounded = loss_after("bfloat16", 40), exact = loss_after("float32", 40);
+  EXPECT_LT(rounded, 2.0);
+  EXPECT_NEAR(rounded, exact, 0.1 * exact);
+}
+
+TEST_F(Training, BfloatAdaptsAndFreezesToo) {
+  for (const char* reference : {"qwen2-vl-gptq-int4-act-a", "qwen2-vl-train-a"}) {
+    Recipe adapt = recipe(reference, reference);
+    adapt.images = kCases / reference / "media";
+    adapt.stages[0].precision = "bfloat16";
+    adapt.stages[0].trains = {"language"};
+    adapt.stages[0].lora = {.rank = 4, .alpha = 8, .targets = {"*q_proj.weight"}};
+    EXPECT_TRUE(std::isfinite(run_recipe(adapt).loss)) << reference;
+  }
+}
+
 TEST_F(Training, TrainsThePartsOfItsStageAlone) {
   Recipe align = recipe(kLlava, "out");
   align.stages[0].trains = {"connector"};

@@ -43,6 +43,16 @@ TEST(SpareMemory, KeepsNoMoreThanItsShare) {
   give_block_back(blocks[3], kBytes);
   give_block_back(blocks[2], kBytes);
 }
+
+TEST(SpareMemory, KeepsAllThatWasInUseAtOnceWhenAsked) {
+  constexpr size_t kBytes = size_t{100} << 20;
+  std::vector<void*> blocks;
+  KeepSpareMemory keep;
+  for (int idx = 0; idx < 5; ++idx) blocks.push_back(take_block(kBytes));
+  for (void* block : blocks) give_block_back(block, kBytes);
+  for (int idx = 4; idx >= 0; --idx) EXPECT_EQ(take_block(kBytes), blocks[static_cast<size_t>(idx)]);
+  for (void* block : blocks) give_block_back(block, kBytes);
+}
 #endif
 
 TEST(SpareMemory, AbsurdSizesAreRefused) {
