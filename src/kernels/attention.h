@@ -43,6 +43,9 @@ constexpr int64_t kMostQueriesOfFew = 8;
 constexpr int64_t kMostRowsOfFew = 128;
 constexpr int64_t kLeastWidthOfFew = 16;
 bool is_of_few_rows(const Attention& args);
+// Whether few rows are multiplied in pairs of bfloat16, so that keys and values of 16 bits lose nothing as
+// bfloat16 and are read fastest as that.
+bool attends_in_pairs(int64_t heads, int64_t groups, bool may_round);
 void attention_few_rows(const Attention& args);
 void attention_many_rows(const Attention& args);
 

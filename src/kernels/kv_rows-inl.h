@@ -33,6 +33,18 @@ struct KvRow {
   }
 };
 
+// Of bfloat16: lines of a tile. A vector lies within one of them.
+template <>
+struct KvRow<hwy::bfloat16_t> {
+  const hwy::bfloat16_t* values;
+  int64_t stride;  // of lines
+
+  template <class D>
+  HWY_INLINE hn::Vec<D> Load(D d, int64_t idx) const {
+    return LoadFloats(d, values + idx / kKvGroup * stride + idx % kKvGroup);
+  }
+};
+
 // All rows of one group of heads.
 template <typename T>
 struct KvGroupRows {
@@ -55,6 +67,25 @@ struct KvGroupRows {
   }
 };
 
+template <>
+struct KvGroupRows<hwy::bfloat16_t> {
+  const hwy::bfloat16_t* data;
+  int64_t stride, tile;  // of tiles, and their tokens
+
+  KvGroupRows(const KvRows& rows, int64_t batch, int64_t group)
+      : data(static_cast<const hwy::bfloat16_t*>(rows.data) + batch * rows.strides[0] +
+             group * rows.strides[2]),
+        stride(rows.strides[1]),
+        tile(rows.tile) {}
+  HWY_INLINE KvRow<hwy::bfloat16_t> operator[](int64_t token) const {
+    return {data + token / tile * stride + token % tile * kKvGroup, tile * kKvGroup};
+  }
+  // The row of the next token of the same tile.
+  HWY_INLINE KvRow<hwy::bfloat16_t> After(const KvRow<hwy::bfloat16_t>& row) const {
+    return {row.values + kKvGroup, row.stride};
+  }
+};
+
 // Calls body.operator()<the type's T>().
 template <typename Body>
 HWY_INLINE void WithKvType(KvType type, const Body& body) {
@@ -65,6 +96,8 @@ HWY_INLINE void WithKvType(KvType type, const Body& body) {
       return body.template operator()<hwy::float16_t>();
     case KvType::int8:
       return body.template operator()<int8_t>();
+    case KvType::bf16:
+      return body.template operator()<hwy::bfloat16_t>();
   }
 }
 

@@ -56,13 +56,23 @@ void StoreBytes(const float* from, int64_t count, int8_t* to, float* scale) {
                to + idx);
 }
 
-void StoreRow(KvType type, const float* from, int64_t width, void* to, float* scales) {
+void StoreLines(const float* from, int64_t width, uint16_t* to, int64_t stride) {
+  const int64_t padded = kv_row_width(KvType::bf16, width);
+  for (int64_t line = 0; line < padded; line += kKvGroup, to += stride)
+    for (int64_t idx = 0; idx < kKvGroup; ++idx)
+      to[idx] = line + idx < width ? float_to_bf16(from[line + idx]) : uint16_t{0};
+}
+
+// `stride`: between the lines of a tile.
+void StoreRow(KvType type, const float* from, int64_t width, void* to, float* scales, int64_t stride) {
   switch (type) {
     case KvType::f32:
       __builtin_memcpy(to, from, static_cast<size_t>(width) * sizeof(float));
       return;
     case KvType::f16:
       return StoreHalves(from, width, static_cast<uint16_t*>(to));
+    case KvType::bf16:
+      return StoreLines(from, width, static_cast<uint16_t*>(to), stride);
     case KvType::int8:
       for (int64_t first = 0; first < width; first += kKvGroup)
         StoreBytes(from + first, HWY_MIN(kKvGroup, width - first), static_cast<int8_t*>(to) + first,
@@ -82,14 +92,21 @@ HWY_EXPORT(StoreRow);
 
 void store_kv(KvType type, const float* from, int64_t token_stride, int64_t group_stride, int64_t tokens,
               int64_t groups, int64_t width, const KvTarget& to) {
-  const int64_t bytes = type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1;
+  const int64_t bytes = type == KvType::f32 ? 4 : type == KvType::int8 ? 1 : 2;
+  const bool is_tiled = type == KvType::bf16;
+  auto place = [&](int64_t token) {
+    if (!is_tiled) return token * to.strides[0];
+    token += to.first;
+    return token / to.tile * to.strides[0] + token % to.tile * kKvGroup;
+  };
   // Below some 16 thousand values waking another thread costs more than it saves.
   parallel_for(0, tokens, 1 + 16384 / (groups * width + 1), [&](int64_t first, int64_t last) {
     for (int64_t token = first; token < last; ++token)
       for (int64_t group = 0; group < groups; ++group) HWY_DYNAMIC_DISPATCH(StoreRow)
     (type, from + token * token_stride + group * group_stride, width,
-     static_cast<uint8_t*>(to.data) + (token * to.strides[0] + group * to.strides[1]) * bytes,
-     to.scales ? to.scales + token * to.scale_strides[0] + group * to.scale_strides[1] : nullptr);
+     static_cast<uint8_t*>(to.data) + (place(token) + group * to.strides[1]) * bytes,
+     to.scales ? to.scales + token * to.scale_strides[0] + group * to.scale_strides[1] : nullptr,
+     to.tile * kKvGroup);
   });
 }
 

@@ -29,6 +29,7 @@ Tensor attend(const Tensor& q_TAE, const Tensor& k_TGE, const Tensor& v_TGE, con
         .reshape({tokens, -1});
   }
   VLM_CHECK(!packed.bias.defined(), "a bias for {} sequences that differ", packed.spans.size());
+  bool in_tiles = ops::attends_in_tiles(q_TAE.size(1), k_TGE.size(1), args.may_round);
   std::vector<Tensor> outputs;
   int64_t begin = 0;
   for (const Packed::Span& span : packed.spans) {
@@ -36,7 +37,7 @@ Tensor attend(const Tensor& q_TAE, const Tensor& k_TGE, const Tensor& v_TGE, con
     Tensor v = v_TGE.narrow(0, begin, span.count);
     args.prefix = span.prefix;
     Tensor q_1TAE = q_TAE.narrow(0, begin, span.count).unsqueeze(0);
-    Tensor mixed = span.cache ? ops::attention(q_1TAE, span.cache->append(layer, k, v), args)
+    Tensor mixed = span.cache ? ops::attention(q_1TAE, span.cache->append(layer, k, v, in_tiles), args)
                               : ops::attention(q_1TAE, k.unsqueeze(0), v.unsqueeze(0), args);
     outputs.push_back(mixed.reshape({span.count, -1}));
     begin += span.count;

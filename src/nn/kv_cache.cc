@@ -9,32 +9,29 @@ namespace {
 constexpr int64_t kFirstRows = 256;  // grown by half when full, so appending stays linear
 constexpr int64_t kSpareRows = 16;   // of a copy: beams are copied at every step and then grow by one
 
-// Copies rows [from, from + count) of every head to [to, ...).
-void copy_rows(const ops::KvStore& source, int64_t from, const ops::KvStore& target, int64_t to,
-               int64_t count) {
-  target.rows_GCE.narrow(1, to, count).copy_(source.rows_GCE.narrow(1, from, count));
-  if (source.scales_GCN.defined())
-    target.scales_GCN.narrow(1, to, count).copy_(source.scales_GCN.narrow(1, from, count));
-}
-
 // Room of its own for `capacity` rows, the first `used` taken over.
 ops::KvStore resized(const ops::KvStore& store, int64_t capacity, int64_t used) {
-  auto with_rows = [&](const Tensor& tensor) {
-    return tensor.defined() ? at::empty({tensor.size(0), capacity, tensor.size(2)}, tensor.options())
-                            : Tensor();
+  auto with_second_axis = [](const Tensor& tensor, int64_t size) {
+    if (!tensor.defined()) return Tensor();
+    std::vector<int64_t> sizes = tensor.sizes().vec();
+    sizes[1] = size;
+    return at::empty(sizes, tensor.options());
   };
-  ops::KvStore bigger{with_rows(store.rows_GCE), with_rows(store.scales_GCN)};
-  if (used > 0) copy_rows(store, 0, bigger, 0, used);
+  int64_t tile = store.tiles.defined() ? store.tiles.size(3) : 1;
+  ops::KvStore bigger{with_second_axis(store.rows_GCE, capacity),
+                      with_second_axis(store.scales_GCN, capacity),
+                      with_second_axis(store.tiles, (capacity + tile - 1) / tile)};
+  if (used > 0) ops::copy_kv(store, 0, bigger, 0, used);
   return bigger;
 }
 
-void store(ops::KvStore& kept, ops::KvPrecision precision, const Tensor& x_TGE, int64_t used,
-           int64_t reserved) {
+void store(ops::KvStore& kept, ops::KvPrecision precision, ops::KvTiles tiles, const Tensor& x_TGE,
+           int64_t used, int64_t reserved) {
   int64_t wanted = used + x_TGE.size(0);
-  int64_t capacity = kept.rows_GCE.defined() ? kept.rows_GCE.size(1) : 0;
+  int64_t capacity = kept.capacity();
   if (capacity < wanted) {
     int64_t grown = reserved >= wanted ? reserved : std::max({kFirstRows, wanted, capacity + capacity / 2});
-    kept = capacity == 0 ? ops::make_kv_store(precision, x_TGE.size(1), grown, x_TGE.size(2))
+    kept = capacity == 0 ? ops::make_kv_store(precision, x_TGE.size(1), grown, x_TGE.size(2), tiles)
                          : resized(kept, grown, used);
   }
   ops::store_kv(x_TGE, used, kept);
@@ -56,15 +53,21 @@ void KvCache::set_precision(ops::KvPrecision precision) {
   precision_ = precision;
 }
 
-ops::KeyValues KvCache::append(int64_t layer, const Tensor& k_TGE, const Tensor& v_TGE) {
+ops::KeyValues KvCache::append(int64_t layer, const Tensor& k_TGE, const Tensor& v_TGE, bool in_tiles) {
   if (static_cast<int64_t>(layers_.size()) <= layer) layers_.resize(static_cast<size_t>(layer) + 1);
   Layer& kept = layers_[static_cast<size_t>(layer)];
-  store(kept.k, precision_, k_TGE, length_, reserved_);
-  store(kept.v, precision_, v_TGE, length_, reserved_);
+  store(kept.k, precision_, in_tiles ? ops::KvTiles::keys : ops::KvTiles::none, k_TGE, length_, reserved_);
+  store(kept.v, precision_, in_tiles ? ops::KvTiles::values : ops::KvTiles::none, v_TGE, length_, reserved_);
   kept.value_width = v_TGE.size(2);
   int64_t rows = length_ + k_TGE.size(0);
-  return {view(kept.k.rows_GCE, rows), view(kept.v.rows_GCE, rows), view(kept.k.scales_GCN, rows),
-          view(kept.v.scales_GCN, rows), kept.value_width};
+  return {view(kept.k.rows_GCE, rows),
+          view(kept.v.rows_GCE, rows),
+          view(kept.k.scales_GCN, rows),
+          view(kept.v.scales_GCN, rows),
+          kept.value_width,
+          kept.k.tiles,
+          kept.v.tiles,
+          rows};
 }
 
 void KvCache::truncate(int64_t length) {
@@ -76,9 +79,9 @@ void KvCache::stretch(int64_t length) {
   VLM_CHECK(length_ > 0, "stretch an empty cache");
   for (Layer& layer : layers_)
     for (ops::KvStore* kept : {&layer.k, &layer.v}) {
-      if (kept->rows_GCE.size(1) < length) *kept = resized(*kept, length, length_);
+      if (kept->capacity() < length) *kept = resized(*kept, length, length_);
       for (int64_t row = length_; row < length; row += length_)
-        copy_rows(*kept, 0, *kept, row, std::min(length_, length - row));
+        ops::copy_kv(*kept, 0, *kept, row, std::min(length_, length - row));
     }
   length_ = std::max(length_, length);
 }
@@ -90,7 +93,10 @@ int64_t KvCache::bytes() const {
       sum += tensor.size(0) * length_ * tensor.size(2) * static_cast<int64_t>(tensor.element_size());
   };
   for (const Layer& layer : layers_)
-    for (const ops::KvStore* kept : {&layer.k, &layer.v}) add(kept->rows_GCE), add(kept->scales_GCN);
+    for (const ops::KvStore* kept : {&layer.k, &layer.v}) {
+      add(kept->rows_GCE), add(kept->scales_GCN);
+      if (kept->tiles.defined()) add(kept->tiles.select(3, 0).flatten(2));
+    }
   return sum;
 }
 
@@ -99,7 +105,7 @@ KvCache KvCache::clone() const {
   copy.reserved_ = 0;
   for (Layer& layer : copy.layers_)
     for (ops::KvStore* kept : {&layer.k, &layer.v})
-      if (kept->rows_GCE.defined()) *kept = resized(*kept, length_ + kSpareRows, length_);
+      if (kept->capacity() > 0) *kept = resized(*kept, length_ + kSpareRows, length_);
   return copy;
 }
 

@@ -18,8 +18,9 @@ class KvCache {
   // Rows already stored; the same for every layer between forward passes.
   int64_t length() const { return length_; }
   // Appends k [t, G, E] and v [t, G, Ev] behind `length()` rows of `layer`; returns everything stored so far,
-  // [1, length + t, ...].
-  ops::KeyValues append(int64_t layer, const Tensor& k_TGE, const Tensor& v_TGE);
+  // [1, length + t, ...]. In tiles (ops::attends_in_tiles): how 16 bits are kept if these are the layer's
+  // first rows.
+  ops::KeyValues append(int64_t layer, const Tensor& k_TGE, const Tensor& v_TGE, bool in_tiles = false);
   void advance(int64_t num_tokens) { length_ += num_tokens; }  // after the last layer
   void truncate(int64_t length);                               // forgets what follows; keeps the memory
   // Repeats the rows it has until they are `length`: a long context without a long prompt, for measuring.

@@ -94,6 +94,26 @@ kernels::KvRows kv_rows(const Tensor& rows, const Tensor& scales) {
   return view;
 }
 
+// [G, capacity, width] of tiles, a copy.
+Tensor rows_of_tiles(const Tensor& tiles) {
+  return tiles.transpose(2, 3).reshape({tiles.size(0), tiles.size(1) * tiles.size(3), -1});
+}
+
+kernels::KvRows tile_rows(const Tensor& tiles) {
+  kernels::KvRows view{};
+  view.data = tiles.data_ptr();
+  view.strides[1] = tiles.stride(1), view.strides[2] = tiles.stride(0);
+  view.tile = tiles.size(3);
+  return view;
+}
+
+int64_t num_keys(const KeyValues& kv) {
+  return kv.k_tiles.defined() ? kv.keys : kv.k_BSGE.size(1);
+}
+int64_t num_groups(const KeyValues& kv) {
+  return kv.k_tiles.defined() ? kv.k_tiles.size(0) : kv.k_BSGE.size(2);
+}
+
 // [B, S, G, width] in float32.
 Tensor widened(const Tensor& rows, const Tensor& scales, int64_t width) {
   if (!scales.defined()) return rows.scalar_type() == at::kHalf ? rows.to(at::kFloat) : rows;
@@ -101,8 +121,23 @@ Tensor widened(const Tensor& rows, const Tensor& scales, int64_t width) {
   return (groups * scales.unsqueeze(4)).flatten(3).narrow(3, 0, width);
 }
 
+Tensor widened_tiles(const Tensor& tiles, int64_t keys, int64_t width) {
+  return rows_of_tiles(tiles)
+      .narrow(1, 0, keys)
+      .narrow(2, 0, width)
+      .transpose(0, 1)
+      .unsqueeze(0)
+      .to(at::kFloat);
+}
+
 int64_t value_width(const KeyValues& kv) {
   return kv.value_width > 0 ? kv.value_width : kv.v_BSGE.size(3);
+}
+
+double bytes_of_tiles(const Tensor& tiles, int64_t keys) {
+  if (!tiles.defined()) return 0.0;
+  return static_cast<double>(tiles.size(0) * keys * tiles.size(2) * tiles.size(4)) *
+         static_cast<double>(tiles.element_size());
 }
 
 tally::Work work_of(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
@@ -110,12 +145,13 @@ tally::Work work_of(const Tensor& q_BTAE, const KeyValues& kv, const AttentionAr
     return tensor.defined() ? static_cast<double>(tensor.numel()) * static_cast<double>(tensor.element_size())
                             : 0.0;
   };
-  double pairs = visible_pairs(q_BTAE.size(1), kv.k_BSGE.size(1), args);
+  double pairs = visible_pairs(q_BTAE.size(1), num_keys(kv), args);
   double operations = 2.0 * pairs * static_cast<double>(q_BTAE.size(0) * q_BTAE.size(2)) *
                       static_cast<double>(q_BTAE.size(3) + value_width(kv));
   return {.float_operations = args.may_round ? 0 : operations,
           .half_operations = args.may_round ? operations : 0,
-          .bytes = bytes(kv.k_BSGE) + bytes(kv.v_BSGE) + bytes(kv.k_scales_BSGN) + bytes(kv.v_scales_BSGN)};
+          .bytes = bytes(kv.k_BSGE) + bytes(kv.v_BSGE) + bytes(kv.k_scales_BSGN) + bytes(kv.v_scales_BSGN) +
+                   bytes_of_tiles(kv.k_tiles, kv.keys) + bytes_of_tiles(kv.v_tiles, kv.keys)};
 }
 
 bool has_plain_rows(const Tensor& tensor) {
@@ -132,20 +168,26 @@ bool counts_one_by_one(int64_t batch, int64_t num_queries, int64_t num_keys, con
 }
 
 Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs& args) {
-  int64_t batch = q.size(0), num_queries = q.size(1), num_heads = q.size(2), num_keys = kv.k_BSGE.size(1);
+  int64_t batch = q.size(0), num_queries = q.size(1), num_heads = q.size(2), num_keys = ops::num_keys(kv);
   kernels::Attention call{};
   Tensor y = empty_result({batch, num_queries, num_heads, value_width(kv)});
   call.q = q.data_ptr<float>();
   copy_strides(q, call.q_strides);
-  call.kv_type = kv_type(kv.k_BSGE.scalar_type());
-  call.k = kv_rows(kv.k_BSGE, kv.k_scales_BSGN);
-  call.v = kv_rows(kv.v_BSGE, kv.v_scales_BSGN);
+  if (kv.k_tiles.defined()) {
+    call.kv_type = kernels::KvType::bf16;
+    call.k = tile_rows(kv.k_tiles);
+    call.v = tile_rows(kv.v_tiles);
+  } else {
+    call.kv_type = kv_type(kv.k_BSGE.scalar_type());
+    call.k = kv_rows(kv.k_BSGE, kv.k_scales_BSGN);
+    call.v = kv_rows(kv.v_BSGE, kv.v_scales_BSGN);
+  }
   call.y = y.data_ptr<float>();
   call.batch = batch;
   call.queries = num_queries;
   call.keys = num_keys;
   call.heads = num_heads;
-  call.groups = kv.k_BSGE.size(2);
+  call.groups = num_groups(kv);
   call.width = q.size(3);
   call.value_width = value_width(kv);
   call.scale = static_cast<float>(args.scale);
@@ -185,12 +227,37 @@ Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs
   return y;
 }
 
+void count_work(tally::Span& span, const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
+  span.add(work_of(q_BTAE, kv, args),
+           fmt::format("{} x {} queries, {} keys, {} heads of {} on {}", q_BTAE.size(0), q_BTAE.size(1),
+                       num_keys(kv), q_BTAE.size(2), q_BTAE.size(3), num_groups(kv)));
+}
+
+Tensor attention_of_tiles(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
+  const Tensor &k = kv.k_tiles, &v = kv.v_tiles;
+  int64_t width = q_BTAE.size(3);
+  VLM_SHAPE(q_BTAE, 1, kAny, kAny, kAny);
+  VLM_CHECK(k.size(2) == (width + kernels::kKvGroup - 1) / kernels::kKvGroup &&
+                v.size(2) == (kv.value_width + kernels::kKvGroup - 1) / kernels::kKvGroup &&
+                k.size(0) == v.size(0) && q_BTAE.size(2) % k.size(0) == 0 &&
+                kv.keys <= std::min(k.size(1) * k.size(3), v.size(1) * v.size(3)),
+            "{} on {} keys of {} and values of {}", describe(q_BTAE), kv.keys, describe(k), describe(v));
+  tally::Span span("attention");
+  if (span) count_work(span, q_BTAE, kv, args);
+  if (!use_kernel({q_BTAE, args.alibi_slopes, args.bias}) || !has_plain_rows(q_BTAE) ||
+      (args.key_mask.defined() && args.key_mask.scalar_type() != at::kBool))
+    return attention_plain(q_BTAE, widened_tiles(k, kv.keys, width),
+                           widened_tiles(v, kv.keys, kv.value_width), args);
+  return attention_fused(q_BTAE, kv, args);
+}
+
 }  // namespace
 
 Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
   const Tensor &k_BSGE = kv.k_BSGE, &v_BSGE = kv.v_BSGE;
-  bool is_int8 = k_BSGE.scalar_type() == at::kChar;
   VLM_SHAPE(q_BTAE, kAny, kAny, kAny, kAny);
+  if (kv.k_tiles.defined()) return attention_of_tiles(q_BTAE, kv, args);
+  bool is_int8 = k_BSGE.scalar_type() == at::kChar;
   VLM_SHAPE(k_BSGE, q_BTAE.size(0), kAny, kAny,
             is_int8 ? kernels::kv_row_width(kernels::KvType::int8, q_BTAE.size(3)) : q_BTAE.size(3));
   VLM_SHAPE(v_BSGE, q_BTAE.size(0), k_BSGE.size(1), k_BSGE.size(2), kAny);
@@ -200,10 +267,7 @@ Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs&
                 is_int8 == kv.v_scales_BSGN.defined(),
             "keys are {}, values {}", describe(k_BSGE), describe(v_BSGE));
   tally::Span span("attention");
-  if (span)
-    span.add(work_of(q_BTAE, kv, args),
-             fmt::format("{} x {} queries, {} keys, {} heads of {} on {}", q_BTAE.size(0), q_BTAE.size(1),
-                         k_BSGE.size(1), q_BTAE.size(2), q_BTAE.size(3), k_BSGE.size(2)));
+  if (span) count_work(span, q_BTAE, kv, args);
   bool needs_gradient = q_BTAE.requires_grad() || k_BSGE.requires_grad() || v_BSGE.requires_grad();
   if (needs_gradient && has_fused_gradient(q_BTAE, k_BSGE, v_BSGE, args))
     return attention_with_gradient(q_BTAE, k_BSGE, v_BSGE, args);
@@ -241,8 +305,24 @@ const char* kv_precision_name(KvPrecision precision) {
   return "";
 }
 
-KvStore make_kv_store(KvPrecision precision, int64_t groups, int64_t capacity, int64_t width) {
+bool attends_in_tiles(int64_t heads, int64_t groups, bool may_round) {
+  return kernels_enabled() && kernels::attends_in_pairs(heads, groups, may_round);
+}
+
+int64_t KvStore::capacity() const {
+  if (tiles.defined()) return tiles.size(1) * tiles.size(3);
+  return rows_GCE.defined() ? rows_GCE.size(1) : 0;
+}
+
+KvStore make_kv_store(KvPrecision precision, int64_t groups, int64_t capacity, int64_t width, KvTiles tiles) {
   KvStore store;
+  if (precision == KvPrecision::f16 && tiles != KvTiles::none) {
+    int64_t tokens = tiles == KvTiles::keys ? kernels::kKeyTile : kernels::kValueTile;
+    int64_t lines = kernels::kv_row_width(kernels::KvType::bf16, width) / kernels::kKvGroup;
+    store.tiles = at::empty({groups, (capacity + tokens - 1) / tokens, lines, tokens, kernels::kKvGroup},
+                            at::kBFloat16);
+    return store;
+  }
   switch (precision) {
     case KvPrecision::f32:
       store.rows_GCE = at::empty({groups, capacity, width}, at::kFloat);
@@ -260,16 +340,25 @@ KvStore make_kv_store(KvPrecision precision, int64_t groups, int64_t capacity, i
 }
 
 void store_kv(const Tensor& x_TGE, int64_t begin, const KvStore& store) {
-  const Tensor& rows = store.rows_GCE;
+  const Tensor &rows = store.rows_GCE, &tiles = store.tiles;
   int64_t tokens = x_TGE.size(0);
-  kernels::KvType type = kv_type(rows.scalar_type());
-  VLM_SHAPE(x_TGE, kAny, rows.size(0), kAny);
-  VLM_CHECK(kernels::kv_row_width(type, x_TGE.size(2)) == rows.size(2) && begin + tokens <= rows.size(1),
-            "{} behind {} rows into {}", describe(x_TGE), begin, describe(rows));
+  kernels::KvType type = tiles.defined() ? kernels::KvType::bf16 : kv_type(rows.scalar_type());
+  VLM_SHAPE(x_TGE, kAny, tiles.defined() ? tiles.size(0) : rows.size(0), kAny);
+  VLM_CHECK(kernels::kv_row_width(type, x_TGE.size(2)) ==
+                    (tiles.defined() ? tiles.size(2) * tiles.size(4) : rows.size(2)) &&
+                begin + tokens <= store.capacity(),
+            "{} behind {} rows into {}", describe(x_TGE), begin, describe(tiles.defined() ? tiles : rows));
   if (tokens == 0) return;
   Tensor x =
       x_TGE.stride(2) == 1 && x_TGE.scalar_type() == at::kFloat ? x_TGE : x_TGE.to(at::kFloat).contiguous();
   kernels::KvTarget to{};
+  if (tiles.defined()) {
+    to.data = tiles.data_ptr();
+    to.strides[0] = tiles.stride(1), to.strides[1] = tiles.stride(0);
+    to.tile = tiles.size(3), to.first = begin;
+    kernels::store_kv(type, x.data_ptr<float>(), x.stride(0), x.stride(1), tokens, x.size(1), x.size(2), to);
+    return;
+  }
   auto offset = [&](const Tensor& tensor) {
     return static_cast<char*>(tensor.data_ptr()) +
            begin * tensor.stride(1) * static_cast<int64_t>(tensor.element_size());
@@ -281,6 +370,28 @@ void store_kv(const Tensor& x_TGE, int64_t begin, const KvStore& store) {
     to.scale_strides[0] = store.scales_GCN.stride(1), to.scale_strides[1] = store.scales_GCN.stride(0);
   }
   kernels::store_kv(type, x.data_ptr<float>(), x.stride(0), x.stride(1), tokens, x.size(1), x.size(2), to);
+}
+
+void copy_kv(const KvStore& source, int64_t from, const KvStore& target, int64_t to, int64_t count) {
+  auto copy_rows = [&](const Tensor& source_rows, const Tensor& target_rows) {
+    if (source_rows.defined()) target_rows.narrow(1, to, count).copy_(source_rows.narrow(1, from, count));
+  };
+  copy_rows(source.rows_GCE, target.rows_GCE);
+  copy_rows(source.scales_GCN, target.scales_GCN);
+  if (!source.tiles.defined()) return;
+  int64_t tile = source.tiles.size(3);
+  if (from == 0 && to == 0) {
+    // What follows in the last tile is forgotten anyway.
+    int64_t tiles = (count + tile - 1) / tile;
+    target.tiles.narrow(1, 0, tiles).copy_(source.tiles.narrow(1, 0, tiles));
+    return;
+  }
+  Tensor rows = at::arange(count, at::kLong);
+  auto at_row = [&](int64_t first) -> std::vector<at::indexing::TensorIndex> {
+    Tensor row = rows + first;
+    return {at::indexing::Slice(), at::floor_divide(row, tile), at::remainder(row, tile)};
+  };
+  target.tiles.transpose(2, 3).index_put_(at_row(to), source.tiles.transpose(2, 3).index(at_row(from)));
 }
 
 }  // namespace vlm::ops

@@ -19,15 +19,17 @@ struct AttentionArgs {
       false;  // products of bfloat16 where the machine has them, for weights that are rounded, too
 };
 
-// Keys and values in the precision of a cache: float32, float16, or int8 with a scale for every 32 values of
-// a row, whose last group is filled up with zeros.
+// Keys and values in the precision of a cache: float32, float16 (bfloat16 in tiles where attends_in_tiles()),
+// or int8 with a scale for every 32 values of a row, whose last group is filled up with zeros.
 enum class KvPrecision { f32, f16, int8 };
 KvPrecision kv_precision_from(const std::string& word);  // "f32", ...; throws bad_request
 const char* kv_precision_name(KvPrecision precision);
 struct KeyValues {
-  Tensor k_BSGE, v_BSGE;
+  Tensor k_BSGE, v_BSGE;                // undefined where there are tiles
   Tensor k_scales_BSGN, v_scales_BSGN;  // of int8: float32, N groups of 32 values; else undefined
-  int64_t value_width = 0;              // of int8, without what fills up the last group; else 0
+  int64_t value_width = 0;              // of int8 and tiles, without what fills up the last group; else 0
+  Tensor k_tiles = {}, v_tiles = {};    // of one sequence, see KvStore
+  int64_t keys = 0;                     // in the tiles
 };
 
 // q [B, T, A, E], k and v [B, S, G, E or Ev] with A a multiple of G (grouped queries) -> [B, T, A, Ev],
@@ -35,14 +37,25 @@ struct KeyValues {
 Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE, const AttentionArgs& args);
 Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args);
 
+// Whether attention with `may_round` rounds keys and values to bfloat16 whatever they are kept in, and reads
+// them fastest when a cache of 16 bits keeps them as tiles of that.
+bool attends_in_tiles(int64_t heads, int64_t groups, bool may_round);
+
 // Rows of keys or values in memory of their own: [groups, capacity, width], each head's rows one behind the
-// other.
+// other; or bfloat16 in the order in which decoding reads it (kernels/kv_rows.h): [groups, tiles, lines of a
+// token, tokens of a tile, 32 features].
 struct KvStore {
   Tensor rows_GCE;    // as KvPrecision says; int8 in whole groups of 32
   Tensor scales_GCN;  // of int8
+  Tensor tiles;
+  int64_t capacity() const;  // in tokens
 };
-KvStore make_kv_store(KvPrecision precision, int64_t groups, int64_t capacity, int64_t width);
+enum class KvTiles { none, keys, values };  // whose size tiles have
+KvStore make_kv_store(KvPrecision precision, int64_t groups, int64_t capacity, int64_t width,
+                      KvTiles tiles = KvTiles::none);
 // Writes x [T, G, E], float32, into rows [begin, begin + T).
 void store_kv(const Tensor& x_TGE, int64_t begin, const KvStore& store);
+// Copies rows [from, from + count) to [to, ...) of a store of the same kind.
+void copy_kv(const KvStore& source, int64_t from, const KvStore& target, int64_t to, int64_t count);
 
 }  // namespace vlm::ops
