@@ -37,7 +37,8 @@ struct Attention {
 void attention(const Attention& args);
 
 // The two ways there are; attention() chooses. `few`: keys and values are read as they lie, once, and a query
-// gets the same bits whether it comes alone or with others; it takes widths of at least kLeastWidthOfFew.
+// gets the same bits whether it comes alone or with others; it takes widths of at least kLeastWidthOfFew, and
+// several calls at once, each with something to compute, as those of sequences that are decoded together.
 // Rows are the queries of all heads of a group.
 constexpr int64_t kMostQueriesOfFew = 8;
 constexpr int64_t kMostRowsOfFew = 128;
@@ -47,6 +48,7 @@ bool is_of_few_rows(const Attention& args);
 // bfloat16 and are read fastest as that.
 bool attends_in_pairs(int64_t heads, int64_t groups, bool may_round);
 void attention_few_rows(const Attention& args);
+void attentions_of_few_rows(const Attention* calls, int64_t count);
 void attention_many_rows(const Attention& args);
 
 }  // namespace vlm::kernels

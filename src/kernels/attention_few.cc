@@ -2,6 +2,11 @@
 // group. What a query computes does not depend on which others come with it, to the last bit: every sum has
 // an order of its own, and what a query does not see adds zeros.
 #include "kernels/attention.h"
+
+#include <atomic>
+#include <cstring>
+#include <vector>
+
 #include "kernels/scratch.h"
 #include "kernels/targets.h"
 
@@ -22,8 +27,8 @@ namespace {
 // [keys, rows]: a vector holds every row of several keys, and lane l belongs to row l % rows.
 constexpr int kMostRows = HWY_MIN(8, kLanes);
 constexpr int64_t kBlockKeys = 32;
-constexpr int64_t kPartKeys = 512;  // of a task, where threads share the keys
-constexpr int64_t kLine = 64;       // bytes
+constexpr int64_t kLeastPartKeys = 512;  // of a task, where threads share the keys
+constexpr int64_t kLine = 64;            // bytes
 // Rows are fetched this many keys before the block that needs them begins: one of few heads is multiplied in
 // a few nanoseconds, and memory takes a hundred to answer. With 8 heads the block itself takes long enough.
 constexpr int64_t keys_ahead(int rows) {
@@ -248,84 +253,139 @@ HWY_INLINE void WithRows(int rows, const Body& body) {
   body.template operator()<1>();
 }
 
-void AttendFew(const Attention& args) {
-  const int64_t group_rows = args.heads / args.groups * args.queries, repeat = args.heads / args.groups;
-  const int rows = RowsOfSet(group_rows);
-  const int64_t num_sets = (group_rows + rows - 1) / rows, tasks = args.batch * args.groups;
-  const Cover keys(kv_row_width(args.kv_type, args.width)),
-      values(kv_row_width(args.kv_type, args.value_width));
+// How one call is shared out: a task takes one group's rows and a part of the keys.
+struct Plan {
+  int64_t group_rows, num_sets;
+  int rows;  // of a set
+  Cover keys, values;
+  bool takes_pairs;
+  int64_t block_keys, part_keys, parts;
+  int64_t tasks() const { return groups * parts; }
+  int64_t groups;                   // of all batches
+  int64_t state_floats;             // of a set: what was found
+  int64_t work_floats;              // of a set: what is needed to find it
+  int64_t first_task, first_state;  // among those of all calls
 
-  // Few heads and many keys: threads share the keys, in parts that begin where they do for any number of
-  // keys.
-  const int64_t parts = tasks >= 4 * num_threads() ? 1 : (args.keys + kPartKeys - 1) / kPartKeys;
-
-  const int64_t state_floats = rows * values.floats() + (rows + 1) * kLanes;
-  int64_t block_keys = kBlockKeys, pair_floats = 0;
+  explicit Plan(const Attention& args)
+      : group_rows(args.heads / args.groups * args.queries),
+        rows(RowsOfSet(group_rows)),
+        keys(kv_row_width(args.kv_type, args.width)),
+        values(kv_row_width(args.kv_type, args.value_width)),
+        takes_pairs(TakesPairs(args.heads, args.groups, args.may_round)),
+        groups(args.batch * args.groups) {
+    num_sets = (group_rows + rows - 1) / rows;
+    block_keys = kBlockKeys;
 #if VLM_HAS_PAIRS
-  const bool takes_pairs = TakesPairs(args.heads, args.groups, args.may_round);
-  if (takes_pairs) block_keys = kPairKeys, pair_floats = kPairWork;
+    if (takes_pairs) block_keys = kPairKeys;
 #endif
-  const int64_t work_floats = rows * (keys.floats() + block_keys) + kLanes;
-  static thread_local Scratch memory;
-  float* states = memory.get<float>(tasks * parts * num_sets * state_floats);
+    // Few groups and many keys: threads share the keys, in parts that begin where they do for any number of
+    // keys and whatever other calls there are.
+    const int64_t threads = num_threads();
+    part_keys = args.groups >= threads ? 2 * kLeastPartKeys : kLeastPartKeys;
+    if (args.groups >= 4 * threads) part_keys = args.keys;
+    parts = (args.keys + part_keys - 1) / part_keys;
+    state_floats = rows * values.floats() + (rows + 1) * kLanes;
+    work_floats = rows * (keys.floats() + block_keys) + kLanes;
+  }
   // Without `work`, what was found can be read, and nothing added.
-  auto set_at = [&](int64_t idx, int64_t number, float* work) {
+  Set SetAt(int64_t number, float* state, float* work) const {
     Set set{};
     set.first = number * rows;
     set.count = HWY_MIN(int64_t{rows}, group_rows - set.first);
-    set.sums = states + (idx * num_sets + number) * state_floats;
+    set.sums = state + number * state_floats;
     set.totals = set.sums + rows * values.floats();
     set.largest = set.totals + rows * kLanes;
     if (!work) return set;
-    set.q = work;
+    set.q = work + number * work_floats;
     set.scores = set.q + rows * keys.floats();
     set.corrections = set.scores + block_keys * rows;
     return set;
-  };
-  auto finish = [&](int64_t task) {
-    const int64_t batch = task / args.groups, group = task % args.groups;
-    for (int64_t row = 0; row < group_rows; ++row) {
-      const int64_t line = row % rows;
-      auto state = [&](int64_t part) {
-        const Set set = set_at(task * parts + part, row / rows, nullptr);
-        return RowState{set.sums + line * values.floats(), set.largest[line], set.totals[line]};
-      };
-      // Where the last vector of values overlaps, its features stand behind the others.
-      FinishRow(parts, state, OutputAt(args, batch, row / repeat, group * repeat + row % repeat),
-                args.value_width, HWY_MIN(args.value_width, values.floats() - kLanes),
-                values.floats() - values.width);
-    }
-  };
+  }
+};
 
-  const int64_t operations =
-      2 * args.batch * args.heads * args.queries * args.keys * (args.width + args.value_width);
-  // In runs: what a part fetches in advance at its end is the beginning of the same thread's next one.
-  for_each_in_runs(tasks * parts, operations, [&](int64_t idx) {
-    const int64_t task = idx / parts, part = idx % parts;
-    const int64_t batch = task / args.groups, group = task % args.groups;
-    static thread_local Scratch scratch;
-    float* work = scratch.get<float>(num_sets * work_floats + pair_floats);
-    Set sets[kMostRowsOfFew];
-    for (int64_t number = 0; number < num_sets; ++number) {
-      sets[number] = set_at(idx, number, work + number * work_floats);
-      StartSet(args, batch, group, sets[number], rows, keys, values);
-    }
-    const int64_t first_key = part * kPartKeys;
-    const int64_t last_key = parts == 1 ? args.keys : HWY_MIN(args.keys, first_key + kPartKeys);
-    WithKvType(args.kv_type, [&]<typename T>() {
+void AttendPart(const Attention& args, const Plan& plan, int64_t group, int64_t part, float* state,
+                float* work) {
+  const int64_t batch = group / args.groups;
+  group %= args.groups;
+  Set sets[kMostRowsOfFew];
+  for (int64_t number = 0; number < plan.num_sets; ++number) {
+    sets[number] = plan.SetAt(number, state, work);
+    StartSet(args, batch, group, sets[number], plan.rows, plan.keys, plan.values);
+  }
+  const int64_t first_key = part * plan.part_keys;
+  const int64_t last_key = HWY_MIN(args.keys, first_key + plan.part_keys);
+  WithKvType(args.kv_type, [&]<typename T>() {
 #if VLM_HAS_PAIRS
-      if (takes_pairs)
-        return AttendPairs<T>(args, batch, group, sets, num_sets, first_key, last_key,
-                              work + num_sets * work_floats);
+    if (plan.takes_pairs)
+      return AttendPairs<T>(args, batch, group, sets, plan.num_sets, first_key, last_key,
+                            work + plan.num_sets * plan.work_floats);
 #endif
-      WithRows(rows, [&]<int kRows>() {
-        AttendKeys<kRows, T>(args, batch, group, sets, num_sets, first_key, last_key);
-      });
+    WithRows(plan.rows, [&]<int kRows>() {
+      AttendKeys<kRows, T>(args, batch, group, sets, plan.num_sets, first_key, last_key);
     });
-    if (parts == 1) finish(task);
   });
-  if (parts > 1)
-    for (int64_t task = 0; task < tasks; ++task) finish(task);
+}
+
+// `states`: of the group's parts.
+void FinishGroup(const Attention& args, const Plan& plan, int64_t group, float* states) {
+  const int64_t batch = group / args.groups, repeat = args.heads / args.groups;
+  group %= args.groups;
+  for (int64_t row = 0; row < plan.group_rows; ++row) {
+    const int64_t line = row % plan.rows;
+    auto state = [&](int64_t part) {
+      const Set set = plan.SetAt(row / plan.rows, states + part * plan.num_sets * plan.state_floats, nullptr);
+      return RowState{set.sums + line * plan.values.floats(), set.largest[line], set.totals[line]};
+    };
+    // Where the last vector of values overlaps, its features stand behind the others.
+    FinishRow(plan.parts, state, OutputAt(args, batch, row / repeat, group * repeat + row % repeat),
+              args.value_width, HWY_MIN(args.value_width, plan.values.floats() - kLanes),
+              plan.values.floats() - plan.values.width);
+  }
+}
+
+void AttendFew(const Attention* calls, int64_t count) {
+  static thread_local std::vector<Plan> plans;
+  plans.clear();
+  int64_t tasks = 0, states_floats = 0, task_floats = 0, operations = 0;
+  for (int64_t call = 0; call < count; ++call) {
+    const Attention& args = calls[call];
+    Plan plan(args);
+    plan.first_task = tasks, plan.first_state = states_floats;
+    const int64_t floats = plan.num_sets * plan.state_floats;
+    tasks += plan.tasks();
+    states_floats += plan.parts > 1 ? plan.tasks() * floats : 0;
+    task_floats = HWY_MAX(task_floats, floats + plan.num_sets * plan.work_floats);
+    operations += 2 * args.batch * args.heads * args.queries * args.keys * (args.width + args.value_width);
+    plans.push_back(plan);
+  }
+#if VLM_HAS_PAIRS
+  task_floats += kPairWork;
+#endif
+  static thread_local Scratch states_memory, left_memory;
+  float* states = states_memory.get<float>(states_floats);
+  int32_t* left = left_memory.get<int32_t>(tasks);  // parts of each group, at its first task
+  for (const Plan& plan : plans)
+    for (int64_t task = 0; task < plan.tasks(); task += plan.parts)
+      left[plan.first_task + task] = static_cast<int32_t>(plan.parts);
+
+  // In runs: what a part fetches in advance at its end is the beginning of the same thread's next one.
+  const Plan* all = plans.data();
+  for_each_in_runs(tasks, operations, [&](int64_t idx) {
+    int64_t call = count - 1;
+    while (all[call].first_task > idx) --call;
+    const Plan& plan = all[call];
+    const int64_t task = idx - plan.first_task, group = task / plan.parts, part = task % plan.parts;
+    static thread_local Scratch scratch;
+    // What was found lies where it stays in the first-level cache until the part is done.
+    float* found = scratch.get<float>(task_floats);
+    const int64_t floats = plan.num_sets * plan.state_floats;
+    AttendPart(calls[call], plan, group, part, found, found + floats);
+    if (plan.parts == 1) return FinishGroup(calls[call], plan, group, found);
+    float* kept = states + plan.first_state + group * plan.parts * floats;
+    std::memcpy(kept + part * floats, found, static_cast<size_t>(floats) * sizeof(float));
+    std::atomic_ref<int32_t> parts_left(left[plan.first_task + group * plan.parts]);
+    if (parts_left.fetch_sub(1) == 1) FinishGroup(calls[call], plan, group, kept);
+  });
 }
 
 }  // namespace
@@ -344,7 +404,10 @@ bool attends_in_pairs(int64_t heads, int64_t groups, bool may_round) {
 }
 
 void attention_few_rows(const Attention& args) {
-  HWY_DYNAMIC_DISPATCH(AttendFew)(args);
+  attentions_of_few_rows(&args, 1);
+}
+void attentions_of_few_rows(const Attention* calls, int64_t count) {
+  HWY_DYNAMIC_DISPATCH(AttendFew)(calls, count);
 }
 
 }  // namespace vlm::kernels

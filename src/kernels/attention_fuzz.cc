@@ -101,7 +101,7 @@ void check(const Attention& args, const Kept& k, const Kept& v, const float* y) 
 
 void fuzz(Choices& choices) {
   Attention args{};
-  args.kv_type = choices.of("type", {KvType::f32, KvType::f16, KvType::int8});
+  args.kv_type = choices.of("type", {KvType::f32, KvType::f16, KvType::int8, KvType::bf16});
   args.batch = 1 + choices.below("batch", 2);
   args.groups = 1 + choices.below("groups", 3);
   const int64_t repeat = choices.size("heads of a group", 20);
@@ -134,7 +134,7 @@ void fuzz(Choices& choices) {
   const Kept k(args.kv_type, args.batch, args.keys, args.groups, args.width, k_from.data(),
                choose_layout(choices));
   const Kept v(args.kv_type, args.batch, args.keys, args.groups, args.value_width, v_from.data(),
-               choose_layout(choices));
+               choose_layout(choices), kValueTile);
   args.k = k.rows, args.v = v.rows;
 
   Floats slopes = filled(choices, choices.flag("slopes") ? args.heads : 0, 10.0f);

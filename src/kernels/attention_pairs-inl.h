@@ -147,11 +147,12 @@ HWY_INLINE void AddProducts(const float* q, const KvGroupRows<T>& k, const Cover
   const DFloat d;
   VFloat rows[4][4];
   if constexpr (kIsTiled<T>) {
+    // Line after line, in the order in which they lie.
     const KvRow<T> first = k[first_key];
+    const float* lines = reinterpret_cast<const float*>(first.values + vector / 2 * first.stride);
+    asm("" : "+r"(lines));  // or GCC gives each line a pointer of its own and takes them in any order
 #pragma GCC unroll 16
-    for (int idx = 0; idx < kLanes; ++idx)
-      rows[idx / 4][idx % 4] =
-          LoadElements(KvRow<T>{first.values + idx * kKvGroup, first.stride}, cover, vector);
+    for (int idx = 0; idx < kLanes; ++idx) rows[idx / 4][idx % 4] = hn::LoadU(d, lines + idx * kLanes);
   } else {
     KvRow<T> row = k[first_key];
 #pragma GCC unroll 16

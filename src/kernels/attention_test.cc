@@ -8,6 +8,7 @@ namespace vlm::kernels {
 namespace {
 
 constexpr int64_t kBatch = 2;
+constexpr KvType kAllTypes[] = {KvType::f32, KvType::f16, KvType::int8, KvType::bf16};
 
 void round_to_bfloat16(Floats& values) {
   for (int64_t at = 0; at < values.size(); ++at) values[at] = bf16_to_float(float_to_bf16(values[at]));
@@ -15,16 +16,17 @@ void round_to_bfloat16(Floats& values) {
 
 // What is kept is as close to what was given as its type allows.
 Kept random_rows(KvType type, int64_t batch, int64_t keys, int64_t groups, int64_t width, unsigned seed,
-                 bool is_rounded = false) {
+                 bool is_rounded = false, int64_t tile = kKeyTile) {
   Floats from = Floats::random(batch * keys * groups * width, seed, 1);
   if (is_rounded) round_to_bfloat16(from);
-  Kept kept(type, batch, keys, groups, width, from.data(), {.shift = 1});
+  Kept kept(type, batch, keys, groups, width, from.data(), {.shift = 1}, tile);
   for (int64_t at = 0; at < from.size(); ++at) {
     const auto [value, step] = kept.stored(type, at);
     EXPECT_NEAR(value, from[at],
-                type == KvType::f32   ? 0.0
-                : type == KvType::f16 ? std::fabs(from[at]) / 2048 + 1e-7
-                                      : 0.5001 * step);
+                type == KvType::f32    ? 0.0
+                : type == KvType::f16  ? std::fabs(from[at]) / 2048 + 1e-7
+                : type == KvType::bf16 ? std::fabs(from[at]) / 256 + 1e-7
+                                       : 0.5001 * step);
   }
   return kept;
 }
@@ -46,7 +48,7 @@ void check(const Sizes& sizes, const Masks& masks, KvType type = KvType::f32, bo
   Floats q = Floats::random(kBatch * queries * heads * width, 1, kShift);
   if (is_rounded) round_to_bfloat16(q);
   const Kept k = random_rows(type, kBatch, keys, groups, width, 2, is_rounded);
-  const Kept v = random_rows(type, kBatch, keys, groups, value_width, 3, is_rounded);
+  const Kept v = random_rows(type, kBatch, keys, groups, value_width, 3, is_rounded, kValueTile);
   Floats y(kBatch * queries * heads * value_width, kShift), slopes(heads);
   Floats bias = Floats::random(kBatch * heads * queries * keys, 4, kShift);
   auto mask = std::make_unique<bool[]>(static_cast<size_t>(kBatch * keys));
@@ -94,7 +96,7 @@ TEST(AttentionKernel, IsSoftmaxAttention) {
 TEST(AttentionKernel, TakesEveryHeadSize) {
   on_every_target([] {
     for (int64_t width : {64, 72, 80, 88, 96, 112, 128, 256})
-      for (KvType type : {KvType::f32, KvType::f16, KvType::int8}) {
+      for (KvType type : kAllTypes) {
         check({1, 100, 6, 1, width, width}, {.is_causal = true}, type);
         check({21, 100, 2, 1, width, width}, {.is_causal = true}, type);
       }
@@ -103,7 +105,7 @@ TEST(AttentionKernel, TakesEveryHeadSize) {
 
 TEST(AttentionKernel, ReadsCachesOfEveryPrecision) {
   on_every_target([] {
-    for (KvType type : {KvType::f32, KvType::f16, KvType::int8})
+    for (KvType type : kAllTypes)
       for (int64_t heads : {1, 2, 3, 5, 8, 9, 14})
         for (int64_t queries : {1, 2, 9})
           for (int64_t width : {5, 24})
@@ -113,13 +115,13 @@ TEST(AttentionKernel, ReadsCachesOfEveryPrecision) {
 
 TEST(AttentionKernel, MayRoundToBfloat16) {
   on_every_target([] {
-    for (KvType type : {KvType::f32, KvType::f16})
+    for (KvType type : {KvType::f32, KvType::f16, KvType::bf16})
       for (int64_t heads : {5, 8, 14})
         for (int64_t queries : {1, 3})
           for (int64_t width : {16, 20, 64, 80, 128})
             for (int64_t keys : {queries, queries + 14, queries + 70, queries + 1040})
               check({queries, keys, heads, 1, width, width}, {.is_causal = true}, type, true);
-    for (KvType type : {KvType::f32, KvType::f16})
+    for (KvType type : {KvType::f32, KvType::f16, KvType::bf16})
       for (int64_t queries : {9, 49})
         for (int64_t width : {1, 5, 64, 72, 90}) {
           for (int64_t keys : {queries, queries + 63, queries + 130})
@@ -155,14 +157,14 @@ TEST(AttentionKernel, AddsBiases) {
 TEST(AttentionKernel, AQueryDoesNotDependOnThoseBesideIt) {
   on_every_target([] {
     constexpr int64_t kKeys = 1030, kQueries = 8, kWidth = 40;
-    for (KvType type : {KvType::f32, KvType::f16, KvType::int8})
+    for (KvType type : kAllTypes)
       for (int64_t heads : {1, 3, 6, 8, 16})
         for (int64_t variant : {0, 1, 2, 3}) {
           const int64_t window = variant % 2 == 0 ? 0 : 600;
           const int64_t row = heads * kWidth;
           Floats q = Floats::random(kQueries * row, 5), together(kQueries * row), alone(row);
           const Kept k = random_rows(type, 1, kKeys, 1, kWidth, 6);
-          const Kept v = random_rows(type, 1, kKeys, 1, kWidth, 7);
+          const Kept v = random_rows(type, 1, kKeys, 1, kWidth, 7, false, kValueTile);
           Attention args{};
           args.q = q.data(), args.y = together.data(), args.kv_type = type, args.k = k.rows, args.v = v.rows;
           args.q_strides[0] = kQueries * row, args.q_strides[1] = row, args.q_strides[2] = kWidth;
@@ -179,6 +181,45 @@ TEST(AttentionKernel, AQueryDoesNotDependOnThoseBesideIt) {
               ASSERT_EQ(alone[idx], together[query * row + idx]) << heads << " heads, query " << query;
           }
         }
+  });
+}
+
+// Sequences of several lengths are decoded together and must get what each gets alone.
+TEST(AttentionKernel, ACallDoesNotDependOnThoseBesideIt) {
+  on_every_target([] {
+    constexpr int64_t kHeads = 12, kGroups = 2, kWidth = 64, kRow = kHeads * kWidth;
+    for (KvType type : kAllTypes)
+      for (bool may_round : {false, true}) {
+        std::vector<Kept> rows;
+        std::vector<Attention> calls;
+        std::vector<Floats> q, alone;
+        for (int64_t keys : {1, 2600, 65, 700}) {
+          const int64_t queries = keys == 65 ? 3 : 1;
+          rows.push_back(random_rows(type, 1, keys, kGroups, kWidth, 8));
+          rows.push_back(random_rows(type, 1, keys, kGroups, kWidth, 9, false, kValueTile));
+          q.push_back(Floats::random(queries * kRow, 10));
+          alone.emplace_back(queries * kRow);
+          Attention args{};
+          args.kv_type = type, args.k = rows[rows.size() - 2].rows, args.v = rows.back().rows;
+          args.q_strides[1] = kRow, args.q_strides[2] = kWidth;
+          args.batch = 1, args.queries = queries, args.keys = keys, args.heads = kHeads,
+          args.groups = kGroups;
+          args.width = kWidth, args.value_width = kWidth;
+          args.scale = 0.2f, args.is_causal = true, args.may_round = may_round;
+          calls.push_back(args);
+        }
+        std::vector<Floats> together;
+        for (size_t idx = 0; idx < calls.size(); ++idx) {
+          calls[idx].q = q[idx].data(), calls[idx].y = alone[idx].data();
+          attention(calls[idx]);
+          together.emplace_back(alone[idx].size());
+          calls[idx].y = together.back().data();
+        }
+        attentions_of_few_rows(calls.data(), static_cast<int64_t>(calls.size()));
+        for (size_t idx = 0; idx < calls.size(); ++idx)
+          for (int64_t at = 0; at < alone[idx].size(); ++at)
+            ASSERT_EQ(alone[idx][at], together[idx][at]) << "call " << idx << ", number " << at;
+      }
   });
 }
 
@@ -253,10 +294,25 @@ TEST(KvRows, StopAtTheLargestHalf) {
   on_every_target([] {
     const float values[3] = {1e6f, -1e6f, 1.0f};
     uint16_t halves[3];
-    store_kv(KvType::f16, values, 3, 3, 1, 1, 3, {halves, {3, 3}, nullptr, {0, 0}});
+    store_kv(KvType::f16, values, 3, 3, 1, 1, 3, {halves, {3, 3}, nullptr, {0, 0}, 0, 0});
     EXPECT_EQ(half_to_float(halves[0]), 65504.0f);
     EXPECT_EQ(half_to_float(halves[1]), -65504.0f);
     EXPECT_EQ(half_to_float(halves[2]), 1.0f);
+  });
+}
+
+TEST(KvRows, TilesHoldZerosBehindARow) {
+  on_every_target([] {
+    const float values[3] = {1.00390625f, -1e6f,
+                             NAN};  // the first lies between two numbers, nearer to neither
+    std::vector<uint16_t> tile(kKeyTile * kKvGroup, 0xffff);
+    store_kv(KvType::bf16, values, 3, 3, 1, 1, 3, {tile.data(), {0, 0}, nullptr, {0, 0}, kKeyTile, 5});
+    EXPECT_EQ(bf16_to_float(tile[5 * kKvGroup]), 1.0f);
+    EXPECT_EQ(bf16_to_float(tile[5 * kKvGroup + 1]), bf16_to_float(float_to_bf16(-1e6f)));
+    EXPECT_TRUE(std::isnan(bf16_to_float(tile[5 * kKvGroup + 2])));
+    for (int64_t idx = 3; idx < kKvGroup; ++idx) EXPECT_EQ(tile[5 * kKvGroup + idx], 0);
+    EXPECT_EQ(tile[5 * kKvGroup - 1], 0xffff);
+    EXPECT_EQ(tile[6 * kKvGroup], 0xffff);
   });
 }
 
@@ -265,7 +321,7 @@ TEST(KvRows, OfZerosAreZeros) {
     const float zeros[40] = {};
     int8_t bytes[64];
     float scales[2] = {1, 1};
-    store_kv(KvType::int8, zeros, 40, 40, 1, 1, 40, {bytes, {64, 64}, scales, {2, 2}});
+    store_kv(KvType::int8, zeros, 40, 40, 1, 1, 40, {bytes, {64, 64}, scales, {2, 2}, 0, 0});
     for (int8_t byte : bytes) EXPECT_EQ(byte, 0);
     EXPECT_EQ(scales[1], 0.0f);
   });
@@ -277,7 +333,7 @@ TEST(KvRows, OfTheLeastNumbersAreZeros) {
     const float values[3] = {1e-38f, 0.0f, -1e-38f};
     int8_t bytes[32];
     float scale;
-    store_kv(KvType::int8, values, 3, 3, 1, 1, 3, {bytes, {32, 32}, &scale, {1, 1}});
+    store_kv(KvType::int8, values, 3, 3, 1, 1, 3, {bytes, {32, 32}, &scale, {1, 1}, 0, 0});
     for (int8_t byte : bytes) EXPECT_EQ(byte, 0);
   });
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "base/half.h"
@@ -21,7 +22,8 @@ struct RowLayout {
   int64_t shift = 0;
 };
 
-// Keys or values [batch, keys, groups, width] as a cache keeps them, and what they are in float64.
+// Keys or values [batch, keys, groups, width] as a cache keeps them, and what they are in float64. The layout
+// is of rows: bfloat16 comes in tiles, of which only the groups and the shift can be chosen.
 struct Kept {
   KvRows rows{};
   std::vector<double> values;  // [batch, keys, groups, width]
@@ -30,9 +32,14 @@ struct Kept {
   int64_t batch, keys, groups, width, value_bytes;
 
   Kept(KvType type, int64_t batch, int64_t keys, int64_t groups, int64_t width, const float* from,
-       const RowLayout& layout = {})
+       const RowLayout& layout = {}, int64_t tile = kKeyTile)
       : batch(batch), keys(keys), groups(groups), width(width) {
-    value_bytes = type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1;
+    value_bytes = type == KvType::f32 ? 4 : type == KvType::int8 ? 1 : 2;
+    if (type == KvType::bf16) {
+      keep_tiles(from, layout, tile);
+      for (int64_t at = 0; at < batch * keys * groups * width; ++at) values.push_back(stored(type, at).value);
+      return;
+    }
     const int64_t row = kv_row_width(type, width) + layout.gap,
                   row_scales = (width + kKvGroup - 1) / kKvGroup;
     // All ones where nothing is stored: NaN in both floats. No byte more than the last row takes.
@@ -53,12 +60,39 @@ struct Kept {
       const KvTarget to{first + idx * rows.strides[0] * value_bytes,
                         {rows.strides[1], rows.strides[2]},
                         scales.data() + idx * rows.scale_strides[0],
-                        {rows.scale_strides[1], rows.scale_strides[2]}};
+                        {rows.scale_strides[1], rows.scale_strides[2]},
+                        0,
+                        0};
       store_kv(type, from + idx * keys * groups * width, groups * width, width, keys, groups, width, to);
     }
     for (int64_t at = 0; at < batch * keys * groups * width; ++at) values.push_back(stored(type, at).value);
   }
   Kept(Kept&&) = default;  // a copy would point into the original
+
+  // Where nothing is stored: NaN.
+  void keep_tiles(const float* from, const RowLayout& layout, int64_t tile) {
+    const int64_t tiles = (keys + tile - 1) / tile, size = tile * kv_row_width(KvType::bf16, width);
+    memory.assign(static_cast<size_t>((batch * tiles * groups * size + layout.shift) * value_bytes), 0xff);
+    uint8_t* first = memory.data() + layout.shift * value_bytes;
+    rows.data = first;
+    rows.tile = tile;
+    rows.strides[0] = tiles * groups * size;
+    rows.strides[1] = layout.is_by_head ? size : groups * size;
+    rows.strides[2] = layout.is_by_head ? tiles * size : size;
+    // In two goes, as appending does.
+    const int64_t half = keys / 3;
+    for (int64_t idx = 0; idx < batch; ++idx)
+      for (auto [begin, count] : {std::pair{int64_t{0}, half}, {half, keys - half}}) {
+        const KvTarget to{first + idx * rows.strides[0] * value_bytes,
+                          {rows.strides[1], rows.strides[2]},
+                          nullptr,
+                          {0, 0},
+                          tile,
+                          begin};
+        store_kv(KvType::bf16, from + (idx * keys + begin) * groups * width, groups * width, width, count,
+                 groups, width, to);
+      }
+  }
 
   struct Stored {
     double value, scale;  // of int8
@@ -66,6 +100,16 @@ struct Kept {
   // The value at [batch, key, group, feature], read back.
   Stored stored(KvType type, int64_t at) const {
     const int64_t feature = at % width, group = at / width % groups, key = at / width / groups % keys;
+    if (type == KvType::bf16) {
+      const int64_t line = feature / kKvGroup * rows.tile + key % rows.tile;
+      const uint8_t* from =
+          static_cast<const uint8_t*>(rows.data) +
+          value_bytes * (at / width / groups / keys * rows.strides[0] + key / rows.tile * rows.strides[1] +
+                         group * rows.strides[2] + line * kKvGroup + feature % kKvGroup);
+      uint16_t bits = 0;
+      std::memcpy(&bits, from, 2);
+      return {bf16_to_float(bits), 0.0};
+    }
     auto place = [&](const int64_t(&strides)[3]) {
       return at / width / groups / keys * strides[0] + key * strides[1] + group * strides[2];
     };

@@ -179,13 +179,37 @@ void fuzz_kept(Choices& choices, KvType type) {
            {kept.data(),
             {place(1, 0) * stride, place(0, 1) * stride},
             type == KvType::int8 ? scales.data() : nullptr,
-            {place(1, 0) * scale_stride, place(0, 1) * scale_stride}});
+            {place(1, 0) * scale_stride, place(0, 1) * scale_stride},
+            0,
+            0});
   kept.check();
   scales.check();
   for (int64_t token = 0; token < tokens; ++token)
     for (int64_t group = 0; group < groups; ++group)
       check_kept(type, from.data() + token * token_stride + group * group_stride, width,
                  kept.row(place(token, group)), scales.row(place(token, group)), place(token, group));
+}
+
+void fuzz_tiles(Choices& choices) {
+  const int64_t tokens = choices.size("tokens", 200), groups = 1 + choices.below("groups", 5),
+                width = choices.size("width", 300), tile = choices.of("tile", {kKeyTile, kValueTile}),
+                first = choices.below("first", tile);
+  const Floats from = filled(choices, tokens * groups * width, 1e30f);
+  const int64_t padded = kv_row_width(KvType::bf16, width), tiles = (first + tokens + tile - 1) / tile;
+  constexpr uint16_t kUntouched = 0xabcd;
+  std::vector<uint16_t> kept(static_cast<size_t>(groups * tiles * tile * padded), kUntouched), wanted = kept;
+  for (int64_t token = 0; token < tokens; ++token)
+    for (int64_t group = 0; group < groups; ++group)
+      for (int64_t idx = 0; idx < padded; ++idx) {
+        const int64_t place = (first + token) % tile, tile_idx = group * tiles + (first + token) / tile;
+        const float value = idx < width ? from[(token * groups + group) * width + idx] : 0.0f;
+        wanted[static_cast<size_t>(tile_idx * tile * padded + (idx / kKvGroup * tile + place) * kKvGroup +
+                                   idx % kKvGroup)] = float_to_bf16(value);
+      }
+  store_kv(KvType::bf16, from.data(), groups * width, width, tokens, groups, width,
+           {kept.data(), {tile * padded, tiles * tile * padded}, nullptr, {0, 0}, tile, first});
+  for (size_t at = 0; at < kept.size(); ++at)
+    expect_near(kept[at], wanted[at], 0.0, "kept", 0, static_cast<int64_t>(at));
 }
 
 void fuzz(Choices& choices) {
@@ -201,13 +225,15 @@ void fuzz(Choices& choices) {
     case 4:
       return fuzz_add(choices);
     default:
-      switch (choices.of("type", {KvType::f32, KvType::f16, KvType::int8})) {
+      switch (choices.of("type", {KvType::f32, KvType::f16, KvType::int8, KvType::bf16})) {
         case KvType::f32:
           return fuzz_kept<float>(choices, KvType::f32);
         case KvType::f16:
           return fuzz_kept<uint16_t>(choices, KvType::f16);
         case KvType::int8:
           return fuzz_kept<int8_t>(choices, KvType::int8);
+        case KvType::bf16:
+          return fuzz_tiles(choices);
       }
   }
 }

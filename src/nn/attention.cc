@@ -30,19 +30,17 @@ Tensor attend(const Tensor& q_TAE, const Tensor& k_TGE, const Tensor& v_TGE, con
   }
   VLM_CHECK(!packed.bias.defined(), "a bias for {} sequences that differ", packed.spans.size());
   bool in_tiles = ops::attends_in_tiles(q_TAE.size(1), k_TGE.size(1), args.may_round);
-  std::vector<Tensor> outputs;
+  std::vector<ops::Sequence> sequences;
   int64_t begin = 0;
   for (const Packed::Span& span : packed.spans) {
-    Tensor k = k_TGE.narrow(0, begin, span.count);
-    Tensor v = v_TGE.narrow(0, begin, span.count);
-    args.prefix = span.prefix;
-    Tensor q_1TAE = q_TAE.narrow(0, begin, span.count).unsqueeze(0);
-    Tensor mixed = span.cache ? ops::attention(q_1TAE, span.cache->append(layer, k, v, in_tiles), args)
-                              : ops::attention(q_1TAE, k.unsqueeze(0), v.unsqueeze(0), args);
-    outputs.push_back(mixed.reshape({span.count, -1}));
+    Tensor k = k_TGE.narrow(0, begin, span.count), v = v_TGE.narrow(0, begin, span.count);
+    sequences.push_back({span.count,
+                         span.cache ? span.cache->append(layer, k, v, in_tiles)
+                                    : ops::KeyValues{k.unsqueeze(0), v.unsqueeze(0), {}, {}},
+                         span.prefix});
     begin += span.count;
   }
-  return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
+  return ops::attention(q_TAE, sequences, args).reshape({tokens, -1});
 }
 
 }  // namespace vlm::nn

@@ -167,10 +167,15 @@ bool counts_one_by_one(int64_t batch, int64_t num_queries, int64_t num_keys, con
   return args.is_causal ? args.prefix <= num_keys - num_queries + 1 : !args.alibi_slopes.defined();
 }
 
-Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs& args) {
-  int64_t batch = q.size(0), num_queries = q.size(1), num_heads = q.size(2), num_keys = ops::num_keys(kv);
+// A call of the kernel and what must outlive it. y: [batch, queries, heads, value width] without gaps.
+struct Fused {
   kernels::Attention call{};
-  Tensor y = empty_result({batch, num_queries, num_heads, value_width(kv)});
+  Tensor slopes, mask, bias;
+};
+
+Fused fused_call(const Tensor& q, const KeyValues& kv, const AttentionArgs& args, float* y) {
+  Fused fused;
+  kernels::Attention& call = fused.call;
   call.q = q.data_ptr<float>();
   copy_strides(q, call.q_strides);
   if (kv.k_tiles.defined()) {
@@ -182,11 +187,11 @@ Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs
     call.k = kv_rows(kv.k_BSGE, kv.k_scales_BSGN);
     call.v = kv_rows(kv.v_BSGE, kv.v_scales_BSGN);
   }
-  call.y = y.data_ptr<float>();
-  call.batch = batch;
-  call.queries = num_queries;
-  call.keys = num_keys;
-  call.heads = num_heads;
+  call.y = y;
+  call.batch = q.size(0);
+  call.queries = q.size(1);
+  call.keys = num_keys(kv);
+  call.heads = q.size(2);
   call.groups = num_groups(kv);
   call.width = q.size(3);
   call.value_width = value_width(kv);
@@ -196,90 +201,153 @@ Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs
   call.prefix = args.prefix;
   call.softcap = static_cast<float>(args.softcap);
   call.may_round = args.may_round;
-  Tensor slopes, mask, bias;  // must outlive the call
   if (args.alibi_slopes.defined()) {
-    slopes = args.alibi_slopes.reshape({num_heads}).contiguous();
-    call.alibi_slopes = slopes.data_ptr<float>();
+    fused.slopes = args.alibi_slopes.reshape({call.heads}).contiguous();
+    call.alibi_slopes = fused.slopes.data_ptr<float>();
   }
   if (args.key_mask.defined()) {
-    mask = args.key_mask.expand({batch, num_keys}).contiguous();
-    call.key_mask = mask.data_ptr<bool>();
+    fused.mask = args.key_mask.expand({call.batch, call.keys}).contiguous();
+    call.key_mask = fused.mask.data_ptr<bool>();
   }
   if (args.bias.defined()) {
-    bias = args.bias.expand({batch, num_heads, num_queries, num_keys});
-    if (bias.stride(3) != 1) bias = bias.contiguous();
-    call.bias = bias.data_ptr<float>();
-    copy_strides(bias, call.bias_strides);
+    fused.bias = args.bias.expand({call.batch, call.heads, call.queries, call.keys});
+    if (fused.bias.stride(3) != 1) fused.bias = fused.bias.contiguous();
+    call.bias = fused.bias.data_ptr<float>();
+    copy_strides(fused.bias, call.bias_strides);
   }
-  if (kernels::is_of_few_rows(call) || !counts_one_by_one(batch, num_queries, num_keys, args)) {
+  return fused;
+}
+
+Tensor attention_fused(const Tensor& q, const KeyValues& kv, const AttentionArgs& args) {
+  Tensor y = empty_result({q.size(0), q.size(1), q.size(2), value_width(kv)});
+  Fused fused = fused_call(q, kv, args, y.data_ptr<float>());
+  const kernels::Attention& call = fused.call;
+  if (kernels::is_of_few_rows(call) || !counts_one_by_one(call.batch, call.queries, call.keys, args)) {
     kernels::attention(call);
     return y;
   }
-  for (int64_t query = 0; query < num_queries; ++query) {
+  for (int64_t query = 0; query < call.queries; ++query) {
     kernels::Attention one = call;
     one.queries = 1;
-    one.keys = args.is_causal ? num_keys - num_queries + query + 1 : num_keys;
+    one.keys = args.is_causal ? call.keys - call.queries + query + 1 : call.keys;
     one.q += query * call.q_strides[1];
-    one.y += query * num_heads * call.value_width;
+    one.y += query * call.heads * call.value_width;
     if (call.bias) one.bias += query * call.bias_strides[2];
     kernels::attention(one);
   }
   return y;
 }
 
-void count_work(tally::Span& span, const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
-  span.add(work_of(q_BTAE, kv, args),
-           fmt::format("{} x {} queries, {} keys, {} heads of {} on {}", q_BTAE.size(0), q_BTAE.size(1),
-                       num_keys(kv), q_BTAE.size(2), q_BTAE.size(3), num_groups(kv)));
+std::string shape_of(const Tensor& q_BTAE, const KeyValues& kv) {
+  return fmt::format("{} x {} queries, {} keys, {} heads of {} on {}", q_BTAE.size(0), q_BTAE.size(1),
+                     num_keys(kv), q_BTAE.size(2), q_BTAE.size(3), num_groups(kv));
 }
 
-Tensor attention_of_tiles(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
-  const Tensor &k = kv.k_tiles, &v = kv.v_tiles;
+void check_sizes(const Tensor& q_BTAE, const KeyValues& kv) {
+  VLM_SHAPE(q_BTAE, kAny, kAny, kAny, kAny);
   int64_t width = q_BTAE.size(3);
-  VLM_SHAPE(q_BTAE, 1, kAny, kAny, kAny);
-  VLM_CHECK(k.size(2) == (width + kernels::kKvGroup - 1) / kernels::kKvGroup &&
-                v.size(2) == (kv.value_width + kernels::kKvGroup - 1) / kernels::kKvGroup &&
-                k.size(0) == v.size(0) && q_BTAE.size(2) % k.size(0) == 0 &&
-                kv.keys <= std::min(k.size(1) * k.size(3), v.size(1) * v.size(3)),
-            "{} on {} keys of {} and values of {}", describe(q_BTAE), kv.keys, describe(k), describe(v));
-  tally::Span span("attention");
-  if (span) count_work(span, q_BTAE, kv, args);
-  if (!use_kernel({q_BTAE, args.alibi_slopes, args.bias}) || !has_plain_rows(q_BTAE) ||
-      (args.key_mask.defined() && args.key_mask.scalar_type() != at::kBool))
-    return attention_plain(q_BTAE, widened_tiles(k, kv.keys, width),
-                           widened_tiles(v, kv.keys, kv.value_width), args);
-  return attention_fused(q_BTAE, kv, args);
+  if (kv.k_tiles.defined()) {
+    auto lines = [](int64_t width_of_row) {
+      return kernels::kv_row_width(kernels::KvType::bf16, width_of_row) / kernels::kKvGroup;
+    };
+    const Tensor &k_tiles = kv.k_tiles, &v_tiles = kv.v_tiles;
+    VLM_SHAPE(q_BTAE, 1, kAny, kAny, kAny);
+    VLM_SHAPE(k_tiles, kAny, kAny, lines(width), kernels::kKeyTile, kernels::kKvGroup);
+    VLM_SHAPE(v_tiles, k_tiles.size(0), kAny, lines(kv.value_width), kernels::kValueTile, kernels::kKvGroup);
+    VLM_CHECK(kv.value_width > 0 && kv.keys <= k_tiles.size(1) * kernels::kKeyTile &&
+                  kv.keys <= v_tiles.size(1) * kernels::kValueTile,
+              "{} keys in {} and {}", kv.keys, describe(k_tiles), describe(v_tiles));
+  } else {
+    const Tensor &k_BSGE = kv.k_BSGE, &v_BSGE = kv.v_BSGE;
+    bool is_int8 = k_BSGE.scalar_type() == at::kChar;
+    VLM_SHAPE(k_BSGE, q_BTAE.size(0), kAny, kAny,
+              is_int8 ? kernels::kv_row_width(kernels::KvType::int8, width) : width);
+    VLM_SHAPE(v_BSGE, q_BTAE.size(0), k_BSGE.size(1), k_BSGE.size(2), kAny);
+    VLM_CHECK(k_BSGE.scalar_type() == v_BSGE.scalar_type() && is_int8 == kv.k_scales_BSGN.defined() &&
+                  is_int8 == kv.v_scales_BSGN.defined(),
+              "keys are {}, values {}", describe(k_BSGE), describe(v_BSGE));
+  }
+  VLM_CHECK(num_groups(kv) > 0 && q_BTAE.size(2) % num_groups(kv) == 0, "{} query heads on {} key heads",
+            q_BTAE.size(2), num_groups(kv));
+}
+
+bool needs_gradient(const Tensor& q_BTAE, const KeyValues& kv) {
+  return q_BTAE.requires_grad() || kv.k_BSGE.requires_grad() || kv.v_BSGE.requires_grad();
+}
+
+bool takes_kernel(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
+  // Kept by a cache: without gradients.
+  bool is_kept =
+      kv.k_tiles.defined() || kv.k_BSGE.scalar_type() == at::kHalf || kv.k_BSGE.scalar_type() == at::kChar;
+  return (is_kept || use_kernel({kv.k_BSGE, kv.v_BSGE})) &&
+         use_kernel({q_BTAE, args.alibi_slopes, args.bias}) && has_plain_rows(q_BTAE) &&
+         has_plain_rows(kv.k_BSGE) && has_plain_rows(kv.v_BSGE) && has_plain_rows(kv.k_scales_BSGN) &&
+         has_plain_rows(kv.v_scales_BSGN) &&
+         (!args.key_mask.defined() || args.key_mask.scalar_type() == at::kBool);
 }
 
 }  // namespace
 
 Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args) {
-  const Tensor &k_BSGE = kv.k_BSGE, &v_BSGE = kv.v_BSGE;
-  VLM_SHAPE(q_BTAE, kAny, kAny, kAny, kAny);
-  if (kv.k_tiles.defined()) return attention_of_tiles(q_BTAE, kv, args);
-  bool is_int8 = k_BSGE.scalar_type() == at::kChar;
-  VLM_SHAPE(k_BSGE, q_BTAE.size(0), kAny, kAny,
-            is_int8 ? kernels::kv_row_width(kernels::KvType::int8, q_BTAE.size(3)) : q_BTAE.size(3));
-  VLM_SHAPE(v_BSGE, q_BTAE.size(0), k_BSGE.size(1), k_BSGE.size(2), kAny);
-  VLM_CHECK(k_BSGE.size(2) > 0 && q_BTAE.size(2) % k_BSGE.size(2) == 0, "{} query heads on {} key heads",
-            q_BTAE.size(2), k_BSGE.size(2));
-  VLM_CHECK(k_BSGE.scalar_type() == v_BSGE.scalar_type() && is_int8 == kv.k_scales_BSGN.defined() &&
-                is_int8 == kv.v_scales_BSGN.defined(),
-            "keys are {}, values {}", describe(k_BSGE), describe(v_BSGE));
+  check_sizes(q_BTAE, kv);
   tally::Span span("attention");
-  if (span) count_work(span, q_BTAE, kv, args);
-  bool needs_gradient = q_BTAE.requires_grad() || k_BSGE.requires_grad() || v_BSGE.requires_grad();
-  if (needs_gradient && has_fused_gradient(q_BTAE, k_BSGE, v_BSGE, args))
-    return attention_with_gradient(q_BTAE, k_BSGE, v_BSGE, args);
-  bool is_kept = k_BSGE.scalar_type() == at::kHalf || is_int8;  // by a cache, without gradients
-  bool may_use_kernel = is_kept ? use_kernel({q_BTAE, args.alibi_slopes, args.bias})
-                                : use_kernel({q_BTAE, k_BSGE, v_BSGE, args.alibi_slopes, args.bias});
-  if (!may_use_kernel || !has_plain_rows(q_BTAE) || !has_plain_rows(k_BSGE) || !has_plain_rows(v_BSGE) ||
-      !has_plain_rows(kv.k_scales_BSGN) || !has_plain_rows(kv.v_scales_BSGN) ||
-      (args.key_mask.defined() && args.key_mask.scalar_type() != at::kBool))
-    return attention_plain(q_BTAE, widened(k_BSGE, kv.k_scales_BSGN, q_BTAE.size(3)),
-                           widened(v_BSGE, kv.v_scales_BSGN, value_width(kv)), args);
-  return attention_fused(q_BTAE, kv, args);
+  if (span) span.add(work_of(q_BTAE, kv, args), shape_of(q_BTAE, kv));
+  if (takes_kernel(q_BTAE, kv, args)) return attention_fused(q_BTAE, kv, args);
+  if (!kv.k_tiles.defined() && needs_gradient(q_BTAE, kv) &&
+      has_fused_gradient(q_BTAE, kv.k_BSGE, kv.v_BSGE, args))
+    return attention_with_gradient(q_BTAE, kv.k_BSGE, kv.v_BSGE, args);
+  int64_t width = q_BTAE.size(3);
+  if (kv.k_tiles.defined())
+    return attention_plain(q_BTAE, widened_tiles(kv.k_tiles, kv.keys, width),
+                           widened_tiles(kv.v_tiles, kv.keys, kv.value_width), args);
+  return attention_plain(q_BTAE, widened(kv.k_BSGE, kv.k_scales_BSGN, width),
+                         widened(kv.v_BSGE, kv.v_scales_BSGN, value_width(kv)), args);
+}
+
+Tensor attention(const Tensor& q_TAE, const std::vector<Sequence>& sequences, AttentionArgs args) {
+  VLM_CHECK(!sequences.empty(), "no sequences");
+  std::vector<Tensor> queries;
+  std::vector<Fused> calls;  // as long as one call of the kernel may serve all
+  int64_t begin = 0;
+  for (const Sequence& sequence : sequences) {
+    Tensor q = q_TAE.narrow(0, begin, sequence.queries).unsqueeze(0);
+    check_sizes(q, sequence.kv);
+    args.prefix = sequence.prefix;
+    if (calls.size() == queries.size() && sequence.queries > 0 && takes_kernel(q, sequence.kv, args)) {
+      calls.push_back(fused_call(q, sequence.kv, args, nullptr));
+      const kernels::Attention& call = calls.back().call;
+      if (!kernels::is_of_few_rows(call) || call.value_width != calls.front().call.value_width)
+        calls.pop_back();
+    }
+    queries.push_back(q);
+    begin += sequence.queries;
+  }
+  VLM_CHECK(begin == q_TAE.size(0), "{} queries in {}", begin, describe(q_TAE));
+  if (calls.size() < sequences.size()) {
+    std::vector<Tensor> outputs;
+    for (size_t idx = 0; idx < sequences.size(); ++idx) {
+      args.prefix = sequences[idx].prefix;
+      outputs.push_back(attention(queries[idx], sequences[idx].kv, args)[0]);
+    }
+    return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
+  }
+  tally::Span span("attention");
+  if (span) {
+    tally::Work work;
+    for (size_t idx = 0; idx < sequences.size(); ++idx)
+      work += work_of(queries[idx], sequences[idx].kv, args);
+    span.add(work, fmt::format("{} of {}", sequences.size(), shape_of(queries[0], sequences[0].kv)));
+  }
+  Tensor y_TAE = empty_result({q_TAE.size(0), q_TAE.size(1), calls[0].call.value_width});
+  float* y = y_TAE.data_ptr<float>();
+  std::vector<kernels::Attention> together;
+  for (const Fused& fused : calls) {
+    together.push_back(fused.call);
+    together.back().y = y;
+    y += fused.call.queries * fused.call.heads * fused.call.value_width;
+  }
+  kernels::attentions_of_few_rows(together.data(), static_cast<int64_t>(together.size()));
+  return y_TAE;
 }
 
 Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE,

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "tensor/tensor.h"
 
 namespace vlm::ops {
@@ -36,6 +38,15 @@ struct KeyValues {
 // float32.
 Tensor attention(const Tensor& q_BTAE, const Tensor& k_BSGE, const Tensor& v_BSGE, const AttentionArgs& args);
 Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs& args);
+
+// Several sequences, the queries of one behind those of the other, each on keys and values of its own and
+// with a prefix of its own: q [T, A, E] -> [T, A, Ev], what each gets alone.
+struct Sequence {
+  int64_t queries;
+  KeyValues kv;
+  int64_t prefix;
+};
+Tensor attention(const Tensor& q_TAE, const std::vector<Sequence>& sequences, AttentionArgs args);
 
 // Whether attention with `may_round` rounds keys and values to bfloat16 whatever they are kept in, and reads
 // them fastest when a cache of 16 bits keeps them as tiles of that.

@@ -130,6 +130,45 @@ TEST(Attention, KernelIsTheDefinitionOverKeptRows) {
       }
 }
 
+// Tiles of a cache, and sequences of several lengths in one call: beside the definition, which rounds
+// nothing.
+TEST(Attention, SequencesInTilesGetWhatEachGetsAlone) {
+  at::manual_seed(12);
+  constexpr int64_t kHeads = 6, kWidth = 40, kValueWidth = 20;
+  for (bool may_round : {false, true}) {
+    std::vector<Sequence> sequences;
+    std::vector<Tensor> queries;
+    for (int64_t keys : {70, 1, 131}) {
+      KvStore k = make_kv_store(KvPrecision::f16, 1, keys, kWidth, KvTiles::keys);
+      KvStore v = make_kv_store(KvPrecision::f16, 1, keys, kValueWidth, KvTiles::values);
+      for (auto [begin, count] : {std::pair{int64_t{0}, keys / 2}, {keys / 2, keys - keys / 2}}) {
+        store_kv(at::randn({count, 1, kWidth}), begin, k);
+        store_kv(at::randn({count, 1, kValueWidth}), begin, v);
+      }
+      KeyValues kv;
+      kv.value_width = kValueWidth, kv.k_tiles = k.tiles, kv.v_tiles = v.tiles, kv.keys = keys;
+      queries.push_back(at::randn({keys == 70 ? 3 : 1, kHeads, kWidth}));
+      sequences.push_back({queries.back().size(0), kv, 0});
+    }
+    AttentionArgs args = scaled(kWidth);
+    args.is_causal = true, args.may_round = may_round;
+    set_kernels_enabled(false);
+    Tensor wanted = attention(at::cat(queries), sequences, args);
+    set_kernels_enabled(true);
+    for (int64_t target : kernels::usable_targets()) {
+      kernels::use_only_target(target);
+      Tensor got = attention(at::cat(queries), sequences, args);
+      EXPECT_LT((got - wanted).abs().max().item<double>(), may_round ? 0.02 : 4e-6)
+          << kernels::target_name(target);
+      std::vector<Tensor> alone;
+      for (size_t idx = 0; idx < queries.size(); ++idx)
+        alone.push_back(attention(queries[idx].unsqueeze(0), sequences[idx].kv, args)[0]);
+      EXPECT_TRUE(at::equal(got, at::cat(alone))) << kernels::target_name(target);
+    }
+    kernels::use_only_target(0);
+  }
+}
+
 TEST(Attention, ScoresOfAThousandDoNotOverflow) {
   Tensor q = at::full({1, 3, 1, 16}, 30.0), k = at::full({1, 5, 1, 16}, 30.0), v = at::ones({1, 5, 1, 16});
   EXPECT_LT((attention(q, k, v, {}) - 1).abs().max().item<float>(), 1e-6);
