@@ -212,28 +212,92 @@ constexpr AttentionShape kAttentions[] = {
     {"Qwen2-VL-2B prefill", 640, 640, 12, 2, 128},
     {"TinyLlama-1.1B, one token at 700", 1, 700, 32, 4, 64},
     {"TinyLlama-1.1B, one token at 4096", 1, 4096, 32, 4, 64},
+    {"Qwen2-VL-7B, one token at 4096", 1, 4096, 28, 4, 128},
+    {"Mistral-7B, one token at 4096", 1, 4096, 32, 8, 128},
     {"LLaMA-7B, one token at 4096", 1, 4096, 32, 32, 128},
 };
+
+// Decoding one token: what each of several sequences would find in caches that together fill 256 MB, as none
+// stays in the processor's.
+struct Caches {
+  std::vector<ops::KeyValues> caches;
+  size_t next = 0;
+
+  Caches(const Tensor& k, const Tensor& v, bool in_tiles) {
+    const int64_t copies = std::max<int64_t>(1, (256 << 20) / (4 * k.numel()));
+    auto kept = [&](const Tensor& rows, ops::KvTiles tiles) {
+      ops::KvStore store = ops::make_kv_store(ops::KvPrecision::f16, rows.size(2), rows.size(1), rows.size(3),
+                                              in_tiles ? tiles : ops::KvTiles::none);
+      ops::store_kv(rows[0], 0, store);
+      return store;
+    };
+    for (int64_t copy = 0; copy < copies; ++copy) {
+      ops::KvStore keys = kept(k, ops::KvTiles::keys), values = kept(v, ops::KvTiles::values);
+      ops::KeyValues kv;
+      kv.value_width = v.size(3);
+      kv.keys = k.size(1);
+      if (in_tiles) {
+        kv.k_tiles = keys.tiles, kv.v_tiles = values.tiles;
+      } else {
+        kv.k_BSGE = keys.rows_GCE.transpose(0, 1).unsqueeze(0);
+        kv.v_BSGE = values.rows_GCE.transpose(0, 1).unsqueeze(0);
+      }
+      caches.push_back(kv);
+    }
+  }
+  const ops::KeyValues& take() { return caches[next++ % caches.size()]; }
+};
+
+// As attention() of several sequences: four tokens that are decoded together, on four caches.
+Tensor decode_four(const Tensor& q_AE, Caches& caches, const ops::AttentionArgs& args) {
+  std::vector<ops::Sequence> sequences;
+  for (int idx = 0; idx < 4; ++idx) sequences.push_back({1, caches.take(), 0});
+  return ops::attention(q_AE.expand({4, -1, -1}).contiguous(), sequences, args);
+}
+
+void race_decoding(const AttentionShape& shape, const Options& options, Results& results,
+                   const std::string& what) {
+  Tensor q = at::randn({1, shape.queries, shape.heads, shape.width});
+  Tensor k = at::randn({1, shape.keys, shape.groups, shape.width});
+  Tensor v = at::randn({1, shape.keys, shape.groups, shape.width});
+  ops::AttentionArgs args;
+  args.scale = 0.1;
+  args.is_causal = true;
+  ops::AttentionArgs rounded = args;
+  rounded.may_round = true;
+  double bytes = 2.0 * static_cast<double>(k.numel() + v.numel());
+  Caches rows(k, v, false), tiles(k, v, true);
+  std::vector<Rival> rivals{
+      {"vlm, float16", [&] { ops::attention(q, rows.take(), args); }, bytes},
+      {"vlm, float16, may round", [&] { ops::attention(q, rows.take(), rounded); }, bytes},
+      {"vlm, tiles", [&] { ops::attention(q, tiles.take(), rounded); }, bytes}};
+  if (!ops::attends_in_tiles(shape.heads, shape.groups, true)) rivals.resize(1);
+  double pairs = static_cast<double>(shape.keys);
+  std::vector<Rival> fours{{"vlm, float16", [&] { decode_four(q[0], rows, args); }, 4 * bytes},
+                           {"vlm, tiles", [&] { decode_four(q[0], tiles, rounded); }, 4 * bytes}};
+  fours.resize(rivals.size() == 1 ? 1 : 2);
+  race(rivals, options.rounds);
+  double operations = 4.0 * pairs * static_cast<double>(shape.heads * shape.width);
+  results.add(what, operations, rivals);
+  race(fours, options.rounds);
+  results.add(what + ", four sequences", 4 * operations, fours);
+}
 
 void race_attention(const AttentionShape& shape, const Options& options, Results& results) {
   std::string what = fmt::format("attention, {}: {} queries, {} keys, {} heads of {} on {}", shape.what,
                                  shape.queries, shape.keys, shape.heads, shape.width, shape.groups);
   if (!results.wants(what)) return;
   at::manual_seed(1);
+  if (shape.queries == 1) return race_decoding(shape, options, results, what);
   Tensor q = at::randn({1, shape.queries, shape.heads, shape.width});
   Tensor k = at::randn({1, shape.keys, shape.groups, shape.width});
   Tensor v = at::randn({1, shape.keys, shape.groups, shape.width});
   ops::AttentionArgs args;
   args.scale = 0.1;
-  args.is_causal = shape.groups != shape.heads || shape.queries == 1 ||
-                   std::string(shape.what).find("prefill") != std::string::npos;
+  args.is_causal =
+      shape.groups != shape.heads || std::string(shape.what).find("prefill") != std::string::npos;
   ops::AttentionArgs rounded = args;
   rounded.may_round = true;
-  // As a cache keeps them: each head's rows one behind the other.
-  auto kept = [](const Tensor& rows) {
-    return rows.to(at::kHalf).transpose(1, 2).contiguous().transpose(1, 2);
-  };
-  if (shape.queries == 1) k = kept(k), v = kept(v);
   double bytes = static_cast<double>(k.nbytes() + v.nbytes());
   std::vector<Rival> rivals{{"vlm", [&] { ops::attention(q, k, v, args); }, bytes},
                             {"vlm, bfloat16", [&] { ops::attention(q, k, v, rounded); }, bytes}};
@@ -249,7 +313,7 @@ void race_attention(const AttentionShape& shape, const Options& options, Results
   rivals.push_back({"its products, at::bmm", [&] { at::bmm(at::bmm(queries, keys), values); }, bytes});
   race(rivals, options.rounds);
   double pairs = static_cast<double>(shape.queries) * static_cast<double>(shape.keys);
-  if (args.is_causal && shape.queries > 1) {
+  if (args.is_causal) {
     // Figures are of what is computed: a causal kernel leaves half of the pairs out.
     pairs = 0.5 * static_cast<double>(shape.queries) * static_cast<double>(shape.queries + 1);
     double all = static_cast<double>(shape.queries) * static_cast<double>(shape.keys);
