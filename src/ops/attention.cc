@@ -271,6 +271,11 @@ void check_sizes(const Tensor& q_BTAE, const KeyValues& kv) {
             q_BTAE.size(2), num_groups(kv));
 }
 
+// More than the definition keeps in the second-level cache (1 MB): fewer gain nothing by being computed anew.
+bool has_many_scores(const Tensor& q_BTAE, const KeyValues& kv) {
+  return q_BTAE.size(0) * q_BTAE.size(1) * q_BTAE.size(2) * num_keys(kv) > int64_t{1} << 18;
+}
+
 bool needs_gradient(const Tensor& q_BTAE, const KeyValues& kv) {
   return q_BTAE.requires_grad() || kv.k_BSGE.requires_grad() || kv.v_BSGE.requires_grad();
 }
@@ -293,7 +298,7 @@ Tensor attention(const Tensor& q_BTAE, const KeyValues& kv, const AttentionArgs&
   tally::Span span("attention");
   if (span) span.add(work_of(q_BTAE, kv, args), shape_of(q_BTAE, kv));
   if (takes_kernel(q_BTAE, kv, args)) return attention_fused(q_BTAE, kv, args);
-  if (!kv.k_tiles.defined() && needs_gradient(q_BTAE, kv) &&
+  if (!kv.k_tiles.defined() && needs_gradient(q_BTAE, kv) && has_many_scores(q_BTAE, kv) &&
       has_fused_gradient(q_BTAE, kv.k_BSGE, kv.v_BSGE, args))
     return attention_with_gradient(q_BTAE, kv.k_BSGE, kv.v_BSGE, args);
   int64_t width = q_BTAE.size(3);
