@@ -28,7 +28,8 @@ MAY = {
 # Third-party headers and the rooms that may use them.
 ONLY = {
     r"(ATen|c10)/": "tensor ops weights nn parts system models engine train app",
-    r"torch/": "train",
+    r"torch/csrc/autograd/custom_function\.h": "ops train",  # a kernel's backward stands beside it
+    r"torch/(?!csrc/autograd/custom_function\.h)": "train",
     r"(hwy/|dnnl|oneapi/)": "kernels",
     r"vips/": "media",
     r"cairo": "media",
