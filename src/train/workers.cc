@@ -2,7 +2,7 @@
 
 #include <ATen/Context.h>
 
-#include "base/parallel.h"
+#include "tensor/threads.h"
 
 namespace vlm {
 
@@ -20,7 +20,7 @@ Workers::~Workers() {
 }
 
 void Workers::work() {
-  set_num_threads(1);  // of this thread alone
+  use_one_thread();
   at::globalContext().setFlushDenormal(true);
   std::unique_lock lock(mutex_);
   while (true) {
@@ -64,7 +64,7 @@ BatchQueue::~BatchQueue() {
 }
 
 void BatchQueue::run() {
-  set_num_threads(1);  // pictures are small, and the other cores are busy
+  use_one_thread();  // pictures are small, and the other cores are busy
   try {
     while (true) {
       {
