@@ -267,10 +267,8 @@ void race_decoding(const AttentionShape& shape, const Options& options, Results&
   rounded.may_round = true;
   double bytes = 2.0 * static_cast<double>(k.numel() + v.numel());
   Caches rows(k, v, false), tiles(k, v, true);
-  std::vector<Rival> rivals{
-      {"vlm, float16", [&] { ops::attention(q, rows.take(), args); }, bytes},
-      {"vlm, float16, may round", [&] { ops::attention(q, rows.take(), rounded); }, bytes},
-      {"vlm, tiles", [&] { ops::attention(q, tiles.take(), rounded); }, bytes}};
+  std::vector<Rival> rivals{{"vlm, float16", [&] { ops::attention(q, rows.take(), args); }, bytes},
+                            {"vlm, tiles", [&] { ops::attention(q, tiles.take(), rounded); }, bytes}};
   if (!ops::attends_in_tiles(shape.heads, shape.groups, true)) rivals.resize(1);
   double pairs = static_cast<double>(shape.keys);
   std::vector<Rival> fours{{"vlm, float16", [&] { decode_four(q[0], rows, args); }, 4 * bytes},

@@ -44,8 +44,8 @@ constexpr int64_t kMostQueriesOfFew = 8;
 constexpr int64_t kMostRowsOfFew = 128;
 constexpr int64_t kLeastWidthOfFew = 16;
 bool is_of_few_rows(const Attention& args);
-// Whether few rows are multiplied in pairs of bfloat16, so that keys and values of 16 bits lose nothing as
-// bfloat16 and are read fastest as that.
+// Whether few rows of bfloat16 and int8 are multiplied in pairs of bfloat16: keys and values of 16 bits are
+// read fastest as such tiles, and other ways with may_round would round them, too.
 bool attends_in_pairs(int64_t heads, int64_t groups, bool may_round);
 void attention_few_rows(const Attention& args);
 void attentions_of_few_rows(const Attention* calls, int64_t count);

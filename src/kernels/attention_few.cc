@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/scratch.h"
@@ -69,14 +70,18 @@ HWY_INLINE void StoreSums(const VFloat (&sums)[kCount], float* to) {
                             hn::InterleaveUpper(d, sums[idx + 2], sums[idx + 3]));
     VFloat four = hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, pairs(first), pairs(second))),
                           hn::BitCast(d, hn::InterleaveUpper(d64, pairs(first), pairs(second))));
-    const hn::Half<DFloat> d_half;
-    auto half = hn::Add(hn::LowerHalf(d_half, four), hn::UpperHalf(d_half, four));
-    if constexpr (kLanes == 16) {
-      const hn::Half<decltype(d_half)> d_quarter;
-      hn::StoreU(hn::Add(hn::LowerHalf(d_quarter, half), hn::UpperHalf(d_quarter, half)), d_quarter,
-                 to + idx);
+    if constexpr (kLanes == 4) {
+      hn::StoreU(four, d, to + idx);
     } else {
-      hn::StoreU(half, d_half, to + idx);
+      const hn::Half<DFloat> d_half;
+      auto half = hn::Add(hn::LowerHalf(d_half, four), hn::UpperHalf(d_half, four));
+      if constexpr (kLanes == 16) {
+        const hn::Half<decltype(d_half)> d_quarter;
+        hn::StoreU(hn::Add(hn::LowerHalf(d_quarter, half), hn::UpperHalf(d_quarter, half)), d_quarter,
+                   to + idx);
+      } else {
+        hn::StoreU(half, d_half, to + idx);
+      }
     }
   }
 #endif
@@ -245,8 +250,9 @@ bool TakesPairs(int64_t heads, int64_t groups, bool may_round) {
 // Calls body.operator()<rows>().
 template <typename Body>
 HWY_INLINE void WithRows(int rows, const Body& body) {
-  if constexpr (kMostRows >= 8) {
+  if constexpr (kMostRows >= 8)
     if (rows == 8) return body.template operator()<8>();
+  if constexpr (kMostRows >= 4) {
     if (rows == 4) return body.template operator()<4>();
     if (rows == 2) return body.template operator()<2>();
   }
@@ -271,7 +277,8 @@ struct Plan {
         rows(RowsOfSet(group_rows)),
         keys(kv_row_width(args.kv_type, args.width)),
         values(kv_row_width(args.kv_type, args.value_width)),
-        takes_pairs(TakesPairs(args.heads, args.groups, args.may_round)),
+        takes_pairs((args.kv_type == KvType::bf16 || args.kv_type == KvType::int8) &&
+                    TakesPairs(args.heads, args.groups, args.may_round)),
         groups(args.batch * args.groups) {
     num_sets = (group_rows + rows - 1) / rows;
     block_keys = kBlockKeys;
@@ -316,9 +323,10 @@ void AttendPart(const Attention& args, const Plan& plan, int64_t group, int64_t 
   const int64_t last_key = HWY_MIN(args.keys, first_key + plan.part_keys);
   WithKvType(args.kv_type, [&]<typename T>() {
 #if VLM_HAS_PAIRS
-    if (plan.takes_pairs)
-      return AttendPairs<T>(args, batch, group, sets, plan.num_sets, first_key, last_key,
-                            work + plan.num_sets * plan.work_floats);
+    if constexpr (std::is_same_v<T, hwy::bfloat16_t> || std::is_same_v<T, int8_t>)
+      if (plan.takes_pairs)
+        return AttendPairs<T>(args, batch, group, sets, plan.num_sets, first_key, last_key,
+                              work + plan.num_sets * plan.work_floats);
 #endif
     WithRows(plan.rows, [&]<int kRows>() {
       AttendKeys<kRows, T>(args, batch, group, sets, plan.num_sets, first_key, last_key);

@@ -23,16 +23,10 @@ constexpr int kPairRows = 8;  // of a set
 constexpr int64_t kPairKeys = 64;
 static_assert(kLanes == 16 && kKeyTile == kLanes && kValueTile == kPairKeys);
 
+// Keys and values are tiles of bfloat16, or rows of int8: these are multiplied as they are, which bfloat16
+// holds, and their scales go into scores and weights.
 template <typename T>
 constexpr bool kIsTiled = std::is_same_v<T, hwy::bfloat16_t>;
-// Quants are multiplied as they are, which bfloat16 holds; their scales go into scores and weights.
-template <typename T>
-constexpr bool kHasScales = std::is_same_v<T, int8_t>;
-
-// Of a row: each two vectors of its cover are 16 elements.
-HWY_INLINE int64_t PairsOf(const Cover& cover) {
-  return (cover.vectors + 1) / 2 * kLanes;
-}
 
 // Where memory answers slowest: at the first lines of a block that is read from end to end, and at each row
 // of others.
@@ -80,16 +74,6 @@ HWY_INLINE void TransposeBlocks(VFloat& a, VFloat& b, VFloat& c, VFloat& d) {
   d = Blocks<0xdd>(odd_ab, odd_cd);
 }
 
-template <typename T>
-HWY_INLINE VFloat LoadNumbers(const KvRow<T>& row, int64_t at) {
-  const DFloat d;
-  if constexpr (kHasScales<T>)
-    return hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<DFloat>(),
-                                          hn::LoadU(hn::Rebind<int8_t, DFloat>(), row.values + at)));
-  else
-    return row.Load(d, at);
-}
-
 // As Pair::MulAdd() with one element for all lanes: in one instruction, which the compiler does not find.
 HWY_INLINE VFloat MulAddOne(const float* element, VFloat b, VFloat sum) {
   asm("vdpbf16ps %[element]%{1to16%}, %[b], %[sum]"
@@ -98,17 +82,17 @@ HWY_INLINE VFloat MulAddOne(const float* element, VFloat b, VFloat sum) {
   return sum;
 }
 
-// The elements of the vectors `vector` and, unless that was the last, `vector + 1`.
-template <typename T>
-HWY_INLINE VFloat LoadElements(const KvRow<T>& row, const Cover& cover, int64_t vector) {
-  const DFloat d;
-  if constexpr (kIsTiled<T>) {
-    return hn::LoadU(d, reinterpret_cast<const float*>(row.values + vector / 2 * row.stride));
-  } else {
-    const VFloat first = LoadNumbers(row, cover.at(vector));
-    const bool is_last = vector + 1 == cover.vectors;
-    return Pair::OfNeighbours(first, is_last ? hn::Zero(d) : LoadNumbers(row, cover.at(vector + 1)));
-  }
+// Two vectors of a row, 32 numbers, of which both kinds have whole groups.
+HWY_INLINE VFloat LoadNumbers(const KvRow<int8_t>& row, int64_t vector) {
+  const hn::Rebind<int8_t, DFloat> d8;
+  return hn::ConvertTo(
+      DFloat(), hn::PromoteTo(hn::RebindToSigned<DFloat>(), hn::LoadU(d8, row.values + vector * kLanes)));
+}
+HWY_INLINE VFloat LoadElements(const KvRow<int8_t>& row, int64_t vector) {
+  return Pair::OfNeighbours(LoadNumbers(row, vector), LoadNumbers(row, vector + 1));
+}
+HWY_INLINE VFloat LoadElements(const KvRow<hwy::bfloat16_t>& row, int64_t vector) {
+  return hn::LoadU(DFloat(), reinterpret_cast<const float*>(row.values + vector / 2 * row.stride));
 }
 
 // The queries of a set as [elements, kPairRows], in place of its floats.
@@ -118,8 +102,7 @@ inline void PairQueries(const Set& set, const Cover& cover) {
     VFloat rows[2][4];
     for (int row = 0; row < kPairRows; ++row) {
       auto load = [&](int64_t at) HWY_ATTR { return hn::Load(d, set.q + (at * kPairRows + row) * kLanes); };
-      rows[row / 4][row % 4] =
-          Pair::OfNeighbours(load(vector), vector + 1 == cover.vectors ? hn::Zero(d) : load(vector + 1));
+      rows[row / 4][row % 4] = Pair::OfNeighbours(load(vector), load(vector + 1));
     }
     TransposeInBlocks(rows[0]);
     TransposeInBlocks(rows[1]);
@@ -142,8 +125,8 @@ HWY_INLINE VFloat ScalesOf(const KvGroupRows<int8_t>& rows, int64_t key, int64_t
 
 // sums[row] += q[row] . the elements of 16 keys that two vectors of the cover hold.
 template <typename T>
-HWY_INLINE void AddProducts(const float* q, const KvGroupRows<T>& k, const Cover& cover, int64_t first_key,
-                            int64_t keys, int64_t vector, VFloat (&sums)[kPairRows]) {
+HWY_INLINE void AddProducts(const float* q, const KvGroupRows<T>& k, int64_t first_key, int64_t keys,
+                            int64_t vector, VFloat (&sums)[kPairRows]) {
   const DFloat d;
   VFloat rows[4][4];
   if constexpr (kIsTiled<T>) {
@@ -157,7 +140,7 @@ HWY_INLINE void AddProducts(const float* q, const KvGroupRows<T>& k, const Cover
     KvRow<T> row = k[first_key];
 #pragma GCC unroll 16
     for (int idx = 0; idx < kLanes; ++idx) {
-      rows[idx / 4][idx % 4] = LoadElements(row, cover, vector);
+      rows[idx / 4][idx % 4] = LoadElements(row, vector);
       if (HWY_LIKELY(idx + 1 < keys)) row = k.After(row);
     }
   }
@@ -190,16 +173,16 @@ void ScorePairs(const Set& set, const KvGroupRows<T>& k, const Cover& cover, int
     for (VFloat& sum : sums) sum = hn::Zero(d);
     for (int64_t vector = 0; vector < cover.vectors; vector += 2) {
       const float* q = set.q + vector / 2 * kLanes * kPairRows;
-      if constexpr (kHasScales<T>) {
+      if constexpr (!kIsTiled<T>) {
         VFloat of_group[kPairRows];
 #pragma GCC unroll 8
         for (VFloat& sum : of_group) sum = hn::Zero(d);
-        AddProducts(q, k, cover, first_key + key, keys, vector, of_group);
+        AddProducts(q, k, first_key + key, keys, vector, of_group);
         const VFloat scales = ScalesOf(k, first_key + key, keys, vector);
 #pragma GCC unroll 8
         for (int row = 0; row < kPairRows; ++row) sums[row] = hn::MulAdd(of_group[row], scales, sums[row]);
       } else {
-        AddProducts(q, k, cover, first_key + key, keys, vector, sums);
+        AddProducts(q, k, first_key + key, keys, vector, sums);
       }
     }
 #pragma GCC unroll 8
@@ -285,50 +268,38 @@ inline void ScaleWeights(const Set& set, const KvGroupRows<int8_t>& v, int64_t v
   }
 }
 
-// The elements of two keys in kVectors vectors of features. Those of a tile come in another order, see
-// RestoreOrder().
-template <int kVectors, typename T>
-HWY_INLINE void LoadTwoKeys(const KvRow<T>& even, const KvRow<T>* odd, const Cover& cover, int64_t vector,
-                            VFloat (&to)[kVectors]) {
+// The elements of two keys in two vectors of features, in another order, see RestoreOrder(); `odd`: null
+// behind the last key.
+template <typename T>
+HWY_INLINE void LoadTwoKeys(const KvRow<T>& even, const KvRow<T>* odd, int64_t vector, VFloat (&to)[2]) {
   const DFloat d;
-  if constexpr (kIsTiled<T>) {
-    static_assert(kVectors == 2);
-    const hn::Repartition<uint16_t, DFloat> d16;
-    auto numbers = [&](const KvRow<T>& row)
-                       HWY_ATTR { return hn::BitCast(d16, LoadElements(row, cover, vector)); };
-    const auto low = numbers(even), high = odd ? numbers(*odd) : hn::Zero(d16);
-    to[0] = hn::BitCast(d, hn::InterleaveLower(d16, low, high));
-    to[1] = hn::BitCast(d, hn::InterleaveUpper(d16, low, high));
-  } else {
-#pragma GCC unroll 2
-    for (int idx = 0; idx < kVectors; ++idx) {
-      const int64_t at = cover.at(vector + idx);
-      to[idx] = Pair::Of(LoadNumbers(even, at), odd ? LoadNumbers(*odd, at) : hn::Zero(d));
-    }
-  }
+  const hn::Repartition<uint16_t, DFloat> d16;
+  const auto low = hn::BitCast(d16, LoadElements(even, vector));
+  const auto high = odd ? hn::BitCast(d16, LoadElements(*odd, vector)) : hn::Zero(d16);
+  to[0] = hn::BitCast(d, hn::InterleaveLower(d16, low, high));
+  to[1] = hn::BitCast(d, hn::InterleaveUpper(d16, low, high));
 }
 
-// sums = sums * correction + weights . v for kVectors vectors of features. Fetches the keys of the next
+// sums = sums * correction + weights . v for two vectors of features. Fetches the keys of the next
 // block, up to key `end`.
-template <int kVectors, typename T>
+template <typename T>
 void AddPairColumns(const Set& set, const float* weights, const KvGroupRows<T>& v, const Cover& cover,
                     int64_t vector, int64_t first_key, int64_t count, const KvGroupRows<T>* next,
                     int64_t next_width, int64_t end) {
   const DFloat d;
-  VFloat added[kPairRows][kVectors];
+  VFloat added[kPairRows][2];
 #pragma GCC unroll 8
   for (auto& row : added)
 #pragma GCC unroll 2
     for (VFloat& sum : row) sum = hn::Zero(d);
   auto add = [&](int64_t key, const KvRow<T>& even, const KvRow<T>* odd) VLM_ATTR_OF_PAIRS {
-    VFloat loaded[kVectors];
-    LoadTwoKeys<kVectors>(even, odd, cover, vector, loaded);
+    VFloat loaded[2];
+    LoadTwoKeys(even, odd, vector, loaded);
 #pragma GCC unroll 8
     for (int row = 0; row < kPairRows; ++row) {
       const VFloat weight = hn::Set(d, weights[row * kPairKeys + key / 2]);
 #pragma GCC unroll 2
-      for (int idx = 0; idx < kVectors; ++idx)
-        added[row][idx] = Pair::MulAdd(weight, loaded[idx], added[row][idx]);
+      for (int idx = 0; idx < 2; ++idx) added[row][idx] = Pair::MulAdd(weight, loaded[idx], added[row][idx]);
     }
   };
   if (kIsTiled<T> && next && first_key + kPairKeys < end) FetchBlock((*next)[first_key + kPairKeys]);
@@ -347,10 +318,10 @@ void AddPairColumns(const Set& set, const float* weights, const KvGroupRows<T>& 
     even = v.After(odd);
   }
   if (key < count) add(key, even, nullptr);
-  StoreAdded<kPairRows, kVectors>(set, added, cover, vector);
+  StoreAdded<kPairRows, 2>(set, added, cover, vector);
 }
 
-// Interleaving two rows of a tile leaves features 8 b .. 8 b + 3 in block b of the first of two vectors,
+// Interleaving two rows leaves features 8 b .. 8 b + 3 in block b of the first of two vectors,
 // those that follow in block b of the second.
 inline void RestoreOrder(const Set& set, const Cover& cover) {
   const DFloat d;
@@ -380,33 +351,23 @@ void AttendPairs(const Attention& args, int64_t batch, int64_t group, const Set*
       AdjustScores(args, batch, group, set, kPairRows, key, count, 1, kPairKeys);
       for (int row = 0; row < kPairRows; ++row)
         for (int64_t at = count; at < padded; ++at) set.scores[row * kPairKeys + at] = kMinusInfinity;
-      SoftmaxPairs<!kHasScales<T>>(set, padded);
+      SoftmaxPairs<kIsTiled<T>>(set, padded);
     }
     for (int64_t idx = 0; idx < num_sets; ++idx) {
       const Set& set = sets[idx];
       const KvGroupRows<T>* next = idx == 0 ? &k : nullptr;
       const float* weights = set.scores;
       for (int64_t vector = 0; vector < values.vectors; vector += 2, next = nullptr) {
-        if constexpr (kHasScales<T>) {
+        if constexpr (!kIsTiled<T>) {
           ScaleWeights(set, v, vector, key, count, work);
           weights = work;
         }
-        auto add = [&]<int kVectors>() {
-          AddPairColumns<kVectors>(set, weights, v, values, vector, key, count, next, keys.width, args.keys);
-        };
-        if constexpr (kIsTiled<T> || kHasScales<T>) {
-          add.template operator()<2>();
-        } else {
-          if (vector + 1 < values.vectors)
-            add.template operator()<2>();
-          else
-            add.template operator()<1>();
-        }
+        AddPairColumns(set, weights, v, values, vector, key, count, next, keys.width, args.keys);
       }
     }
   });
   for (int64_t idx = 0; idx < num_sets; ++idx) {
-    if constexpr (kIsTiled<T>) RestoreOrder(sets[idx], values);
+    RestoreOrder(sets[idx], values);
     for (int row = 0; row < kPairRows; ++row) {
       float total = 0.0f;
       for (int lane = 0; lane < kLanes; ++lane) total += sets[idx].totals[row * kLanes + lane];

@@ -137,10 +137,10 @@ inline bool is_seen(const Attention& args, int64_t batch, int64_t query, int64_t
          (key <= position && (args.window == 0 || key > position - args.window));
 }
 
-// By how much of its magnitude a product may miss because both factors are rounded to bfloat16, each by up to
-// 2^-9 of it.
+// By how much of its magnitude a product may miss because both factors are rounded to bfloat16: from 8 binary
+// digits, by up to 2^-8 of each.
 inline double rounding_of_products(const Attention& args) {
-  return args.may_round ? 2.01 * 0x1p-9 : 0.0;
+  return args.may_round ? 2.01 * 0x1p-8 : 0.0;
 }
 
 // Scores of one query of one head, minus infinity where it does not look. `errors`, when it is not null: by

@@ -108,7 +108,8 @@ struct Activations {
 std::vector<Activations> kinds_of_activations() {
   std::vector<int64_t> all(kRows);
   std::iota(all.begin(), all.end(), 0);
-  const std::vector<int64_t> massive_rows{0, 13};
+  // Several, each with its own two inputs: the error of such a row is that of two columns of weights.
+  const std::vector<int64_t> massive_rows{0, 3, 7, 11, 13, 18, 20, 23};
   auto random = [] { return Floats::random(kRows * kIn, 18); };
   auto with_outliers = [](Floats x) {
     for (int64_t row = 0; row < kRows; ++row)
@@ -117,7 +118,8 @@ std::vector<Activations> kinds_of_activations() {
     return x;
   };
   auto with_massive = [&](Floats x) {
-    for (int64_t row : massive_rows) x[row * kIn + 64] = 1500.0f, x[row * kIn + 500] = -700.0f;
+    for (int64_t row : massive_rows)
+      x[row * kIn + 64 + 5 * row] = 1500.0f, x[row * kIn + 500 + 9 * row] = -700.0f;
     return x;
   };
   std::vector<Activations> kinds;
