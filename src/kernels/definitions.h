@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <tuple>
 #include <utility>
@@ -61,63 +62,80 @@ inline RoundedRow rounded(const float* x, int64_t count) {
   return row;
 }
 
-// Numbers of a row rotated group by group (kernels/rotation.h), and how far they may be off when they are
-// rounded.
-struct RotatedRow {
-  std::vector<double> values;  // whole groups
-  std::vector<double> off;     // of each number of a group
-};
-
+// A row rotated group by group (kernels/rotation.h), whole groups of it; or back.
 template <typename T>
-RotatedRow rotated(const T* numbers, int64_t count) {
-  RotatedRow row;
+std::vector<double> rotated(const T* numbers, int64_t count) {
+  std::vector<double> row;
   for (int64_t start = 0; start < count; start += kLongGroup) {
-    std::vector<double> group(kLongGroup);
-    double magnitude = 0;
-    for (int64_t idx = 0; idx < std::min(kLongGroup, count - start); ++idx) {
+    const int64_t width = long_group_width(start, count);
+    std::vector<double> group(static_cast<size_t>(width));
+    for (int64_t idx = 0; idx < std::min(width, count - start); ++idx)
       group[static_cast<size_t>(idx)] = (is_negated(idx) ? -1.0 : 1.0) * numbers[start + idx];
-      magnitude += std::fabs(numbers[start + idx]);
-    }
     for (int64_t bit : kRotatedBits)
-      for (int64_t idx = 0; idx < kLongGroup; ++idx) {
+      for (int64_t idx = 0; idx < width && bit < width; ++idx) {
         if ((idx & bit) != 0) continue;
         double &low = group[static_cast<size_t>(idx)], &high = group[static_cast<size_t>(idx + bit)];
         std::tie(low, high) = std::pair(low + high, low - high);
       }
-    row.values.insert(row.values.end(), group.begin(), group.end());
-    row.off.push_back(1e-6 * magnitude);  // of sums in float32
+    row.insert(row.end(), group.begin(), group.end());
   }
   return row;
 }
 
-inline double largest_of_group(const RotatedRow& row, size_t group) {
-  const auto begin = row.values.begin() + static_cast<int64_t>(group) * kLongGroup;
-  double largest = 0;
-  std::for_each(begin, begin + kLongGroup, [&](double v) { largest = std::max(largest, std::fabs(v)); });
-  return largest;
-}
+// Numbers of a rotated row, and how far those of each group of 32 may be off when they are rounded.
+struct RotatedRow {
+  std::vector<double> values;
+  std::vector<double> off;
+};
 
-// Half a step of 127 on each side of zero; nothing is left of what is too small for a step.
-inline RotatedRow rotated_activations(const float* x, int64_t count) {
-  RotatedRow row = rotated(x, count);
-  for (size_t group = 0; group < row.off.size(); ++group) {
-    const double largest = largest_of_group(row, group);
-    row.off[group] += largest < 128.0 * std::numeric_limits<float>::min() ? largest : 0.501 * largest / 127;
+// As they are, in float32.
+template <typename T>
+RotatedRow rotated_row(const T* numbers, int64_t count) {
+  RotatedRow row{rotated(numbers, count), {}};
+  for (int64_t start = 0; start < count; start += kLongGroup) {
+    double magnitude = 0;
+    for (int64_t idx = start; idx < std::min(start + kLongGroup, count); ++idx)
+      magnitude += std::fabs(static_cast<double>(numbers[idx]));
+    row.off.insert(row.off.end(), static_cast<size_t>(long_group_width(start, count) / kGroup),
+                   1e-6 * magnitude);
   }
   return row;
 }
 
-// The same, and what 16 bits round off before; `scales`: of the groups of 32 that the row is kept in.
+// With one scale for `length` inputs: off(their first group of 32, their largest magnitude).
+inline void round_rotated(RotatedRow& row, int64_t length, const std::function<double(size_t, double)>& off) {
+  const size_t step = static_cast<size_t>(length);
+  for (size_t first = 0; first < row.values.size(); first += step) {
+    const size_t last = std::min(first + step, row.values.size());
+    double largest = 0;
+    for (size_t idx = first; idx < last; ++idx) largest = std::max(largest, std::fabs(row.values[idx]));
+    for (size_t group = first / kGroup; group < last / kGroup; ++group)
+      row.off[group] += off(first / kGroup, largest);
+  }
+}
+
+// Half a step of 127 on each side of zero; nothing is left of what is too small for a step. `length`: of the
+// inputs that share a scale.
+inline RotatedRow rotated_activations(const float* x, int64_t count, int64_t length) {
+  RotatedRow row = rotated_row(x, count);
+  round_rotated(row, length, [](size_t, double largest) {
+    return largest < 128.0 * std::numeric_limits<float>::min() ? largest : 0.501 * largest / 127;
+  });
+  return row;
+}
+
+// Weights that are rotated when they are expanded: the same, and what 16 bits round off before. `scales`: of
+// the groups of 32 that the row is kept in.
 template <typename T>
 RotatedRow rotated_weights(const T* weights, const float* scales, int64_t count, int bits) {
-  RotatedRow row = rotated(weights, count);
-  for (size_t group = 0; group < row.off.size(); ++group) {
+  RotatedRow row = rotated_row(weights, count);
+  round_rotated(row, kLongGroup, [=](size_t first, double largest) {
     double unit = 0;
-    const int64_t parts = kLongGroup / kGroup, first = static_cast<int64_t>(group) * parts;
-    for (int64_t part = first; part < first + parts && part * kGroup < count; ++part)
-      unit = std::max(unit, std::fabs(static_cast<double>(scales[part])) / (bits == 8 ? 2 : 16));
-    row.off[group] += 0.52 * std::max(largest_of_group(row, group) / 127, unit) + 5 * unit;
-  }
+    for (int64_t part = static_cast<int64_t>(first), end = part + kGroupsOfLong;
+         part < end && part * kGroup < count; ++part)
+      unit = std::max(unit, std::fabs(static_cast<double>(scales[part])) / (bits == 8 ? 1 : 8));
+    return 0.52 * std::max(largest / 127, unit) + 9 * unit;
+  });
   return row;
 }
 
@@ -125,16 +143,18 @@ RotatedRow rotated_weights(const T* weights, const float* scales, int64_t count,
 struct RotatedProduct {
   double value = 0, magnitude = 0, off = 0;
 };
-inline RotatedProduct product_of(const RotatedRow& x, const RotatedRow& w) {
+inline RotatedProduct product_of(const RotatedRow& x, const RotatedRow& w, int64_t in) {
   RotatedProduct product;
   for (size_t idx = 0; idx < x.values.size(); ++idx) {
-    const size_t group = idx / kLongGroup;
-    const double term = x.values[idx] * w.values[idx] / kRotatedLength;
+    const size_t group = idx / kGroup;
+    const int64_t first = static_cast<int64_t>(idx) / kLongGroup * kLongGroup;
+    const double length = rotated_length(long_group_width(first, in));
+    const double term = x.values[idx] * w.values[idx] / length;
     product.value += term;
     product.magnitude += std::fabs(term);
     product.off += (std::fabs(x.values[idx]) * w.off[group] + std::fabs(w.values[idx]) * x.off[group] +
                     x.off[group] * w.off[group]) /
-                   kRotatedLength;
+                   length;
   }
   return product;
 }

@@ -1,3 +1,4 @@
+#include "kernels/massive.h"
 #include "kernels/neon.h"
 #include "kernels/product.h"
 #include "kernels/scratch.h"
@@ -211,44 +212,65 @@ HWY_INLINE VFloat LoadHalf(const uint8_t* from) {
 // ahead, into the second-level cache: the first is full of x.
 constexpr int64_t kAhead = 8192;
 
+// What a kernel must know of a matrix when it is compiled.
+template <int kBitsOf, bool kHasMinimums, bool kIsRotated>
+struct Kind {
+  static constexpr int kBits = kBitsOf;
+  static constexpr bool kMinimums = kHasMinimums, kRotated = kIsRotated;
+};
+
 // 16 outputs of kRows rows.
-template <int64_t kTarget, int kBits, bool kMinimums, int kRows>
+template <int64_t kTarget, class Kind, int kRows>
 void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int64_t first_row,
           const Product& product) {
+  constexpr int kBits = Kind::kBits;
+  constexpr bool kMinimums = Kind::kMinimums;
   const DFloat d;
   VFloat totals[kRows][kVectors];
   for (int row = 0; row < kRows; ++row)
     for (int vector = 0; vector < kVectors; ++vector) totals[row][vector] = hn::Zero(d);
 
-  const uint8_t* block = weight.block(tile, 0);
+  const uint8_t* quants = weight.quants(tile, 0);
   const int64_t groups = weight.groups();
   constexpr int64_t kQuantBytes = kGroup * kTileRows * kBits / 8;
-  constexpr int64_t kBlockBytes = kQuantBytes + kTileRows * 2 * (kMinimums ? 2 : 1);
-  for (int64_t group = 0, at = first_row; group < groups; ++group, block += kBlockBytes, at += x.rows) {
-    if (kRows > 1) {
-#pragma GCC unroll 16
-      for (int64_t byte = 0; byte < kBlockBytes; byte += 64) __builtin_prefetch(block + kAhead + byte, 0, 2);
-    }
-    VInt sums[kRows][kVectors];
-#pragma GCC unroll 8
-    for (int row = 0; row < kRows; ++row)
-#pragma GCC unroll 16
-      for (int vector = 0; vector < kVectors; ++vector)
-        sums[row][vector] = kOffset<kBits> != 0 ? hn::Set(DInt(), x.starts[at + row]) : hn::Zero(DInt());
-    AddGroup<kTarget, kBits, kRows>(block, x.quants + at * kGroup, sums);
+  constexpr int64_t kHalvesBytes = kTileRows * 2 * (kMinimums ? 2 : 1);
+  int64_t at = first_row;
+  for (int64_t first = 0; first < groups; first += Kind::kRotated ? kGroupsOfLong : 1) {
+    // Groups that share scales.
+    const int64_t count = Kind::kRotated ? HWY_MIN(kGroupsOfLong, groups - first) : 1;
+    const uint8_t* halves = quants + count * kQuantBytes;
+    VFloat scales[kVectors], minimums[kVectors];
 #pragma GCC unroll 16
     for (int vector = 0; vector < kVectors; ++vector) {
-      VFloat scale = LoadHalf(block + kQuantBytes + vector * kLanes * 2);
-      VFloat minimum = hn::Zero(d);
-      if (kMinimums) minimum = LoadHalf(block + kQuantBytes + 2 * kTileRows + vector * kLanes * 2);
+      scales[vector] = LoadHalf(halves + vector * kLanes * 2);
+      minimums[vector] = hn::Zero(d);
+      if (kMinimums) minimums[vector] = LoadHalf(halves + 2 * kTileRows + vector * kLanes * 2);
+    }
+    for (int64_t group = 0; group < count; ++group, quants += kQuantBytes, at += x.rows) {
+      if (kRows > 1) {
+        constexpr int64_t kBytes = kQuantBytes + (Kind::kRotated ? 0 : kHalvesBytes);
+#pragma GCC unroll 16
+        for (int64_t byte = 0; byte < kBytes; byte += 64) __builtin_prefetch(quants + kAhead + byte, 0, 2);
+      }
+      VInt sums[kRows][kVectors];
 #pragma GCC unroll 8
-      for (int row = 0; row < kRows; ++row) {
-        VFloat value = hn::ConvertTo(d, sums[row][vector]);
-        if (kMinimums) value = hn::MulAdd(minimum, hn::Set(d, x.sums[at + row]), value);
-        value = hn::Mul(value, scale);
-        totals[row][vector] = hn::MulAdd(value, hn::Set(d, x.scales[at + row]), totals[row][vector]);
+      for (int row = 0; row < kRows; ++row)
+#pragma GCC unroll 16
+        for (int vector = 0; vector < kVectors; ++vector)
+          sums[row][vector] = kOffset<kBits> != 0 ? hn::Set(DInt(), x.starts[at + row]) : hn::Zero(DInt());
+      AddGroup<kTarget, kBits, kRows>(quants, x.quants + at * kGroup, sums);
+#pragma GCC unroll 16
+      for (int vector = 0; vector < kVectors; ++vector) {
+#pragma GCC unroll 8
+        for (int row = 0; row < kRows; ++row) {
+          VFloat value = hn::ConvertTo(d, sums[row][vector]);
+          if (kMinimums) value = hn::MulAdd(minimums[vector], hn::Set(d, x.sums[at + row]), value);
+          value = hn::Mul(value, scales[vector]);
+          totals[row][vector] = hn::MulAdd(value, hn::Set(d, x.scales[at + row]), totals[row][vector]);
+        }
       }
     }
+    quants += kHalvesBytes;
   }
 
   const int64_t first = tile * kTileRows, valid = HWY_MIN(kTileRows, weight.out - first);
@@ -267,14 +289,14 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
 // in the second-level cache for the next.
 constexpr int kRowsAtOnce = HWY_TARGET == HWY_AVX3_DL ? 8 : 4;
 
-template <int64_t kTarget, int kBits, bool kMinimums, int kRows = kRowsAtOnce>
+template <int64_t kTarget, class Kind, int kRows = kRowsAtOnce>
 void Rows(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int64_t row,
           const Product& product) {
   const int64_t left = product.rows - row;
   if constexpr (kRows > 1)
-    if (left < kRows) return Rows<kTarget, kBits, kMinimums, kRows - 1>(weight, tile, x, row, product);
-  Tile<kTarget, kBits, kMinimums, kRows>(weight, tile, x, row, product);
-  if (left > kRows) Rows<kTarget, kBits, kMinimums>(weight, tile, x, row + kRows, product);
+    if (left < kRows) return Rows<kTarget, Kind, kRows - 1>(weight, tile, x, row, product);
+  Tile<kTarget, Kind, kRows>(weight, tile, x, row, product);
+  if (left > kRows) Rows<kTarget, Kind>(weight, tile, x, row + kRows, product);
 }
 
 template <int64_t kTarget>
@@ -283,19 +305,30 @@ void Run(std::span<const QuantisedProduct> products) {
   const QuantisedMatrix& shape = *products.front().weight;
   const int64_t groups = shape.groups(), rows = first.rows, count = rows * groups;
   static thread_local Scratch scratch;
-  float* scales = scratch.get<float>(3 * count + count * kGroup / 4);
+  static thread_local std::vector<Massive> massive;
+  float* scales = scratch.get<float>(3 * count + count * kGroup / 4 + rows);
   int32_t* starts = reinterpret_cast<int32_t*>(scales + count);
   float* sums = reinterpret_cast<float*>(starts + count);
   int8_t* quants = reinterpret_cast<int8_t*>(sums + count);
+  float* above = reinterpret_cast<float*>(quants + count * kGroup);
+  massive.clear();
+  if (shape.is_rotated) find_massive(first, shape.in, above, massive);
   const int32_t offset = shape.bits == 8 ? kOffset<8> : kOffset<4>;
-  for_each_balanced(groups, 8 * rows * shape.in, [=](int64_t group) {
+  for_each_balanced(long_groups_of(shape.in), 8 * rows * shape.in, [=](int64_t part) {
+    HWY_ALIGN float buffer[kLongGroup];
+    const int64_t first_group = part * kGroupsOfLong,
+                  last_group = HWY_MIN(first_group + kGroupsOfLong, groups);
     for (int64_t row = 0; row < rows; ++row) {
-      const int64_t idx = group * rows + row;
-      const RoundedGroup rounded =
-          RoundActivations(first.x + row * first.x_stride, group * kGroup, shape.in, quants + idx * kGroup);
-      scales[idx] = rounded.scale;
-      starts[idx] = -offset * rounded.sum;
-      sums[idx] = static_cast<float>(rounded.sum);
+      const LongGroup from = LongGroupOf(first.x + row * first.x_stride, part, shape.in,
+                                         shape.is_rotated ? above + row : nullptr, buffer);
+      for (int64_t group = first_group; group < last_group; ++group) {
+        const int64_t idx = group * rows + row;
+        const RoundedGroup rounded =
+            RoundActivations(from.x, (group - first_group) * kGroup, from.count, quants + idx * kGroup);
+        scales[idx] = rounded.scale;
+        starts[idx] = -offset * rounded.sum;
+        sums[idx] = static_cast<float>(rounded.sum);
+      }
     }
   });
   const Activations x{quants, scales, starts, sums, rows};
@@ -306,11 +339,13 @@ void Run(std::span<const QuantisedProduct> products) {
     for (; tile >= one->weight->tiles(); ++one) tile -= one->weight->tiles();
     const QuantisedMatrix& weight = *one->weight;
     const Product& product = one->product;
-    if (weight.bits == 8 && weight.has_minimums) Rows<kTarget, 8, true>(weight, tile, x, 0, product);
-    if (weight.bits == 8 && !weight.has_minimums) Rows<kTarget, 8, false>(weight, tile, x, 0, product);
-    if (weight.bits == 4 && weight.has_minimums) Rows<kTarget, 4, true>(weight, tile, x, 0, product);
-    if (weight.bits == 4 && !weight.has_minimums) Rows<kTarget, 4, false>(weight, tile, x, 0, product);
+    auto run = [&](auto kind) { Rows<kTarget, decltype(kind)>(weight, tile, x, 0, product); };
+    if (weight.is_rotated) return run(Kind<8, false, true>());
+    if (weight.bits == 8)
+      return weight.has_minimums ? run(Kind<8, true, false>()) : run(Kind<8, false, false>());
+    weight.has_minimums ? run(Kind<4, true, false>()) : run(Kind<4, false, false>());
   });
+  for (const auto& [product, weight] : products) add_massive(massive, product, *weight);
 }
 
 void FewRowsQuantised(std::span<const QuantisedProduct> products) {

@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "kernels/blocked.h"
+#include "kernels/massive.h"
 #include "kernels/neon.h"
 #include "kernels/product.h"
 #include "kernels/targets.h"
@@ -216,15 +217,14 @@ struct Kernel {
     int32_t& has_minimums = words[HasMinimumsAt(count)];
     has_minimums = 0;
     for (int64_t group = 0; group < count; ++group) {
-      const uint8_t* block = weight.block(tile, first + group);
+      const uint8_t* block = weight.quants(tile, first + group);
       int32_t* pieces_to = words + group * kGroupPieces;
       float* scales_to = reinterpret_cast<float*>(words + ScalesAt(count)) + group * kTileRows;
       float* minimums_to = reinterpret_cast<float*>(words + MinimumsAt(count)) + group * kTileRows;
-      const uint8_t* halves = block + weight.quant_bytes();
-      ExpandHalves(halves, scales_to);
+      ExpandHalves(weight.scales(tile, first + group), scales_to);
       bool is_whole = false;  // nothing left to the minimums
       if (weight.has_minimums) {
-        ExpandHalves(halves + 2 * kTileRows, minimums_to);
+        ExpandHalves(weight.minimums(tile, first + group), minimums_to);
         if constexpr (kBits == 4 && Arith::kTakesBytes)
           is_whole = ExpandEighths(block, scales_to, minimums_to, pieces_to);
         if (!is_whole) has_minimums = 1;
@@ -312,12 +312,15 @@ struct Kernel {
       has_minimums |=
           reinterpret_cast<const int32_t*>(panels.first + panel * panels.stride)[HasMinimumsAt(count)] != 0;
     if (has_minimums)
-      Multiply<true>(panels, row_tile, first, count, target);
+      Multiply<true, 1>(panels, row_tile, first, count, target);
+    else if (weight.is_rotated && !Arith::kInPairs)
+      Multiply<false, kGroupsOfLong>(panels, row_tile, first, count, target);
     else
-      Multiply<false>(panels, row_tile, first, count, target);
+      Multiply<false, 1>(panels, row_tile, first, count, target);
   }
 
-  template <bool kMinimums>
+  // Sums of kTogether groups, which share scales, are scaled once.
+  template <bool kMinimums, int64_t kTogether>
   HWY_NOINLINE void Multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                              const Target& target) const {
     const DFloat d;
@@ -347,31 +350,35 @@ struct Kernel {
             target.is_first ? hn::Zero(d) : hn::LoadU(d, target.y + row * target.stride + vector * kLanes), d,
             totals + row * kWidth + vector * kLanes);
 
-    for (int64_t group = 0; group < count; ++group) {
+    for (int64_t group = 0; group < count; group += kTogether) {
       VInt group_sums[kHeight][kVectors];
+      const int64_t together = HWY_MIN(kTogether, count - group);
       if constexpr (Arith::kInPairs) {
         Arith::AddGroup(group_sums, pieces, x_pieces);
         pieces += kGroupPieces;
+        x_pieces += kHeight * kRowPieces;
       } else {
 #pragma GCC unroll 16
         for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
           for (int vector = 0; vector < kVectors; ++vector) group_sums[row][vector] = hn::Zero(d_int);
+        for (int64_t one = 0; one < together; ++one) {
 #pragma GCC unroll 8
-        for (int quad = 0; quad < 8; ++quad)
+          for (int quad = 0; quad < 8; ++quad)
 #pragma GCC unroll 2
-          for (int part = 0; part < kParts; ++part) {
-            VInt w[kVectors];
+            for (int part = 0; part < kParts; ++part) {
+              VInt w[kVectors];
 #pragma GCC unroll 16
-            for (int vector = 0; vector < kVectors; ++vector)
-              w[vector] = hn::Load(d_int, pieces + at(vector));
+              for (int vector = 0; vector < kVectors; ++vector)
+                w[vector] = hn::Load(d_int, pieces + at(vector));
 #pragma GCC unroll 16
-            for (int row = 0; row < kHeight; ++row)
-              Arith::AddPiece(group_sums[row], w, x_pieces + row * kRowPieces + part * 8 + quad);
-            pieces += kTileRows;
-          }
+              for (int row = 0; row < kHeight; ++row)
+                Arith::AddPiece(group_sums[row], w, x_pieces + row * kRowPieces + part * 8 + quad);
+              pieces += kTileRows;
+            }
+          x_pieces += kHeight * kRowPieces;
+        }
       }
-      x_pieces += kHeight * kRowPieces;
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector) {
         VFloat scale = hn::Load(d, w_scales + at(vector));
@@ -386,9 +393,9 @@ struct Kernel {
                     total);
         }
       }
-      w_scales += kTileRows;
+      w_scales += together * kTileRows;
       if (kMinimums) w_minimums += kTileRows;
-      x_scales += kHeight;
+      x_scales += together * kHeight;
       x_sums += kHeight;
     }
 
@@ -407,34 +414,51 @@ struct Kernel {
   }
 };
 
-// Rounds x into the tiles that the micro-kernel walks.
+// Rounds x into the tiles that the micro-kernel walks: rotated with one scale for a long group, else with one
+// for 32 inputs.
 template <int64_t kTarget, int kBits>
-void RoundRows(const Product& product, int64_t in, int64_t groups, int32_t* x, float* scales, float* sums) {
+void RoundRows(const Product& product, const QuantisedMatrix& shape, const float* above, int32_t* x,
+               float* scales, float* sums) {
   using Arith = Arithmetic<kTarget, kBits>;
   constexpr int kRowPieces = Kernel<kTarget, kBits>::kRowPieces;
-  const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
+  const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight, groups = shape.groups();
+  auto lay_down = [=](const int8_t* quants, const RoundedGroup& rounded, int64_t tile, int64_t line,
+                      int64_t group) HWY_ATTR {
+    const int64_t at = (tile * groups + group) * kHeight + line;
+    scales[at] = rounded.scale;
+    sums[at] = static_cast<float>(rounded.sum);
+    int32_t* to = x + at * kRowPieces;
+    if constexpr (Arith::kInPairs) {
+      to = x + (at - line % 2) * kRowPieces + line % 2 * 2;
+      for (int64_t octet = 0; octet < 4; ++octet) std::memcpy(to + octet * 4, quants + octet * 8, 8);
+    } else if constexpr (Arith::kParts == 1) {
+      std::memcpy(to, quants, kGroup);
+    } else {
+      const hn::CappedTag<int16_t, 16> d;
+      auto v = hn::Load(d, reinterpret_cast<const int16_t*>(quants));
+      hn::StoreU(LowBytes(d, v), d, reinterpret_cast<int16_t*>(to));
+      hn::StoreU(hn::ShiftRight<8>(v), d, reinterpret_cast<int16_t*>(to + 8));
+    }
+  };
   for_each_balanced(row_tiles, 8 * product.rows * groups * kGroup, [=](int64_t tile) {
+    HWY_ALIGN float buffer[kLongGroup];
+    HWY_ALIGN int8_t quants[kLongGroup] = {};
     for (int64_t line = 0; line < kHeight; ++line) {
       const int64_t row = tile * kHeight + line;
-      for (int64_t group = 0; group < groups; ++group) {
-        const int64_t at = (tile * groups + group) * kHeight + line;
-        HWY_ALIGN int8_t quants[kGroup] = {};
+      const bool is_row = row < product.rows;
+      if (!is_row) std::memset(quants, 0, sizeof quants);
+      for (int64_t first = 0; first < groups; first += kGroupsOfLong) {
         RoundedGroup rounded{0.0f, 0};
-        if (row < product.rows)
-          rounded = RoundActivations(product.x + row * product.x_stride, group * kGroup, in, quants);
-        scales[at] = rounded.scale;
-        sums[at] = static_cast<float>(rounded.sum);
-        int32_t* to = x + at * kRowPieces;
-        if constexpr (Arith::kInPairs) {
-          to = x + (at - line % 2) * kRowPieces + line % 2 * 2;
-          for (int64_t octet = 0; octet < 4; ++octet) std::memcpy(to + octet * 4, quants + octet * 8, 8);
-        } else if constexpr (Arith::kParts == 1) {
-          std::memcpy(to, quants, kGroup);
-        } else {
-          const hn::CappedTag<int16_t, 16> d;
-          auto v = hn::Load(d, reinterpret_cast<const int16_t*>(quants));
-          hn::StoreU(LowBytes(d, v), d, reinterpret_cast<int16_t*>(to));
-          hn::StoreU(hn::ShiftRight<8>(v), d, reinterpret_cast<int16_t*>(to + 8));
+        LongGroup from{};
+        if (is_row)
+          from = LongGroupOf(product.x + row * product.x_stride, first / kGroupsOfLong, shape.in,
+                             shape.is_rotated ? above + row : nullptr, buffer);
+        if (is_row && shape.is_rotated) rounded = RoundGroup(from.x, static_cast<size_t>(from.count), quants);
+        for (int64_t group = 0; group < HWY_MIN(kGroupsOfLong, groups - first); ++group) {
+          int8_t* of_group = quants + group * kGroup;
+          if (is_row && !shape.is_rotated)
+            rounded = RoundActivations(from.x, group * kGroup, from.count, of_group);
+          lay_down(of_group, rounded, tile, line, first + group);
         }
       }
     }
@@ -449,13 +473,19 @@ void RunBits(std::span<const QuantisedProduct> products) {
   const int64_t row_tiles = (first.rows + kHeight - 1) / kHeight;
   const int64_t count = row_tiles * shape.groups() * kHeight;
   static thread_local Scratch scratch;
-  int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 2));
+  static thread_local std::vector<Massive> massive;
+  int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 2) + first.rows);
   float* scales = reinterpret_cast<float*>(x + count * kRowPieces);
   float* sums = scales + count;
-  RoundRows<kTarget, kBits>(first, shape.in, shape.groups(), x, scales, sums);
-  for (const auto& [product, weight] : products)
+  float* above = sums + count;
+  massive.clear();
+  if (shape.is_rotated) find_massive(first, shape.in, above, massive);
+  RoundRows<kTarget, kBits>(first, shape, above, x, scales, sums);
+  for (const auto& [product, weight] : products) {
     multiply_blocked(Kernel<kTarget, kBits>{*weight, x, scales, sums}, product, weight->out,
                      weight->row_scales);
+    add_massive(massive, product, *weight);
+  }
 }
 
 template <int64_t kTarget>

@@ -1,14 +1,15 @@
 // Products of many rows where the machine multiplies bytes in fours (AVX-512 with VNNI): both sides are
-// rotated, and rounded to 8 bits in groups of 128 inputs. A rotation leaves products as they are and spreads
-// what a few channels hold, so that a group of 128 loses less to them than one of 32 would as it is; and with
-// one scale for 128 inputs nearly all of the time goes into products, which tiles (AMX) multiply where the
+// rotated, and rounded to 8 bits in groups of 256 inputs. A rotation leaves products as they are and spreads
+// what a few channels hold, so that a group of 256 loses less to them than one of 32 would as it is; and with
+// one scale for 256 inputs nearly all of the time goes into products, which tiles (AMX) multiply where the
 // machine has them.
 //
 // The rotation (kernels/rotation.h) is a smaller one than QuaRot's of whole widths (arXiv:2404.00456).
-// Weights are rotated when they are expanded, in 16 bits, whatever they are kept as.
+// Weights that are not kept rotated are rotated when they are expanded, in 16 bits.
 #include <cstring>
 
 #include "kernels/blocked.h"
+#include "kernels/massive.h"
 #include "kernels/product.h"
 #include "kernels/targets.h"
 #include "kernels/tiles.h"
@@ -48,20 +49,24 @@ struct Rotated {
   const float* scales;  // [row tiles, groups, kHeight]
 
   int64_t input_count() const { return weight.in; }
-  int64_t step_count() const { return (weight.in + kLongGroup - 1) / kLongGroup; }
+  int64_t step_count() const { return long_groups_of(weight.in); }
   // Panels stream from the second-level cache: fewer steps would have the outputs read and written more
   // often.
-  int64_t step_block() const { return 16; }
+  int64_t step_block() const { return 8; }
   int64_t panel_bytes(int64_t groups) const { return groups * static_cast<int64_t>(sizeof(PanelGroup)); }
 
   void expand(uint8_t* panel, int64_t tile, int64_t first, int64_t count) const {
     PanelGroup* to = reinterpret_cast<PanelGroup*>(panel);
     for (int64_t group = first; group < first + count; ++group, ++to)
-      weight.bits == 8 ? ExpandGroup<8>(weight, tile, group, *to) : ExpandGroup<4>(weight, tile, group, *to);
+      if (weight.is_rotated)
+        CopyGroup(weight, tile, group, *to);
+      else
+        weight.bits == 8 ? ExpandGroup<8>(weight, tile, group, *to)
+                         : ExpandGroup<4>(weight, tile, group, *to);
   }
 
-  // Calls add(x of the group, its scales, left panel, right panel, totals) for every group, and lays the
-  // totals down.
+  // Calls add(x of the group, its scales, left panel, right panel, quads, totals) for every group, and lays
+  // the totals down.
   template <typename Add>
   HWY_INLINE void AddUp(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                         const Target& target, const Add& add) const {
@@ -81,7 +86,8 @@ struct Rotated {
         for (int64_t col = 0; col < kWidth; col += kTileRows)
           __builtin_prefetch(target.y + row * target.stride + col, 1);
       const int64_t first_row = at + group * kHeight;
-      add(x + first_row * kLongGroup, scales + first_row, left[group], right[group], totals);
+      const int64_t quads = long_group_width((first + group) * kLongGroup, weight.in) / 4;
+      add(x + first_row * kLongGroup, scales + first_row, left[group], right[group], quads, totals);
     }
     for (int64_t col = 0; col < kWidth; col += kTileRows) {
       __m512 scale = _mm512_set1_ps(1.0f), bias = _mm512_setzero_ps();
@@ -109,12 +115,12 @@ struct InVectors : Rotated<kVectorHeight> {
                              const Target& target) const {
     AddUp(panels, row_tile, first, count, target,
           [](const uint8_t* x_group, const float* x_scales, const PanelGroup& left, const PanelGroup& right,
-             float(*totals)[kWidth]) VLM_ATTR_OF_FOURS {
+             int64_t quads, float(*totals)[kWidth]) VLM_ATTR_OF_FOURS {
             __m512i sums[kVectorHeight][2];
             const __m512i start[2] = {_mm512_load_si512(left.starts), _mm512_load_si512(right.starts)};
 #pragma GCC unroll 16
             for (auto& row : sums) row[0] = start[0], row[1] = start[1];
-            for (int64_t quad = 0; quad < kQuads; ++quad) {
+            for (int64_t quad = 0; quad < quads; ++quad) {
               const __m512i w0 = _mm512_load_si512(left.pieces + quad * kTileRows);
               const __m512i w1 = _mm512_load_si512(right.pieces + quad * kTileRows);
 #pragma GCC unroll 16
@@ -151,9 +157,9 @@ struct InTiles : Rotated<kTilesHeight> {
     const Tiles tiles;
     AddUp(panels, row_tile, first, count, target,
           [&](const uint8_t* x_group, const float* x_scales, const PanelGroup& left, const PanelGroup& right,
-              float(*totals)[kWidth]) VLM_ATTR_OF_FOURS {
+              int64_t quads, float(*totals)[kWidth]) VLM_ATTR_OF_FOURS {
             alignas(64) int32_t sums[kTilesHeight][kWidth];
-            multiply_in_tiles(tiles, x_group, kLongGroup, left.pieces, right.pieces, sums[0], kWidth);
+            multiply_in_tiles(tiles, quads, x_group, kLongGroup, left.pieces, right.pieces, sums[0], kWidth);
             for (int half = 0; half < 2; ++half) {
               const PanelGroup& panel = half == 0 ? left : right;
               const __m512 scale = _mm512_load_ps(panel.scales);
@@ -177,7 +183,10 @@ void RoundRows(const Product& product, int64_t in, int64_t groups, const float* 
       const float* from = product.x + row * product.x_stride;
       for (int64_t group = 0; group < groups; ++group) {
         const int64_t at = (tile * groups + group) * kHeight + line, first = group * kLongGroup;
-        scales[at] = RoundRotated(from + first, in - first, above[row], x + at * kLongGroup);
+        uint8_t* to = x + at * kLongGroup;
+        scales[at] = long_group_width(first, in) == kLongGroup
+                         ? RoundRotated<kLongGroup / 16>(from + first, in - first, above[row], to)
+                         : RoundRotated<kHalfLongGroup / 16>(from + first, in - first, above[row], to);
       }
     }
   });
@@ -189,17 +198,17 @@ void Run(std::span<const QuantisedProduct> products) {
   const Product& first = products.front().product;
   const QuantisedMatrix& shape = *products.front().weight;
   const int64_t row_tiles = (first.rows + kHeight - 1) / kHeight;
-  const int64_t groups = (shape.in + kLongGroup - 1) / kLongGroup, count = row_tiles * groups * kHeight;
+  const int64_t groups = long_groups_of(shape.in), count = row_tiles * groups * kHeight;
   static thread_local Scratch scratch;
   static thread_local std::vector<Massive> massive;
   uint8_t* x = scratch.get<uint8_t>(count * kLongGroup + (count + first.rows) * 4);
   float* scales = reinterpret_cast<float*>(x + count * kLongGroup);
   float* above = scales + count;
-  FindMassive(first, shape.in, above, massive);
+  find_massive(first, shape.in, above, massive);
   RoundRows<kHeight>(first, shape.in, groups, above, x, scales);
   for (const auto& [product, weight] : products) {
     multiply_blocked(Kernel{{*weight, x, scales}}, product, weight->out, weight->row_scales);
-    AddMassive(massive, product, *weight);
+    add_massive(massive, product, *weight);
   }
 }
 

@@ -25,8 +25,8 @@ struct Memory {
   std::unique_ptr<uint8_t, Free> blocks;
 };
 
-inline Memory quantised(const Floats& weights, int bits, int64_t out, int64_t in) {
-  Memory memory({bits, bits == 4, out, in, nullptr, nullptr});
+inline Memory quantised(const Floats& weights, int bits, int64_t out, int64_t in, bool is_rotated = false) {
+  Memory memory({bits, bits == 4, out, in, nullptr, nullptr, is_rotated});
   quantise(weights.data(), Float::f32, in, memory.view);
   return memory;
 }

@@ -287,21 +287,21 @@ void check_rounded(const Groups& groups, const Operands& operands, int64_t row) 
   }
 }
 
-// The same where both sides are rotated first; `weights`: one row for each output.
-void check_rotated(const Groups& groups, const std::vector<RotatedRow>& weights, const Operands& operands,
-                   int64_t row) {
-  const RotatedRow x = rotated_activations(operands.x_row(row), groups.matrix.in);
-  for (int64_t col = 0; col < groups.matrix.out; ++col) {
-    const RotatedProduct product = product_of(x, weights[static_cast<size_t>(col)]);
+// The same where both sides are rotated first, and `length` inputs of x share a scale; `weights`: one row for
+// each output.
+void check_rotated(const QuantisedMatrix& matrix, const std::vector<RotatedRow>& weights,
+                   const Operands& operands, int64_t row, int64_t length) {
+  const RotatedRow x = rotated_activations(operands.x_row(row), matrix.in, length);
+  for (int64_t col = 0; col < matrix.out; ++col) {
+    const RotatedProduct product = product_of(x, weights[static_cast<size_t>(col)], matrix.in);
     const double bias = operands.product.bias ? operands.bias[col] : 0.0;
-    const double row_scale = groups.matrix.row_scales[col];
+    const double row_scale = matrix.row_scales[col], most = kLongGroup / 2.0;
     const double magnitude = product.magnitude + product.off + std::fabs(bias);
-    if (kRotatedLength * magnitude / std::min(1.0, row_scale) > kMostFloat) continue;
+    if (most * magnitude / std::min(1.0, row_scale) > kMostFloat) continue;
     const double roundings = 2 * static_cast<double>(x.off.size()) + 8;
-    expect_near(
-        operands.y.row(row)[col], product.value + bias,
-        product.off + roundings * (kUnit * magnitude + kRotatedLength * kLeast * std::max(1.0, row_scale)),
-        "y", row, col);
+    expect_near(operands.y.row(row)[col], product.value + bias,
+                product.off + roundings * (kUnit * magnitude + most * kLeast * std::max(1.0, row_scale)), "y",
+                row, col);
   }
 }
 
@@ -319,21 +319,82 @@ std::vector<RotatedRow> rotated_rows(const Groups& groups) {
   return rows;
 }
 
+// Sum of magnitudes of the long group that begins at `first`.
+template <typename T>
+double magnitude_of(const T* row, int64_t first, int64_t count) {
+  double sum = 0;
+  for (int64_t idx = first; idx < std::min(first + kLongGroup, count); ++idx)
+    sum += std::fabs(static_cast<double>(row[idx]));
+  return sum;
+}
+
+// Weights are rotated and rounded, and come back: each rotated number is within half a step of its group.
+Memory rotated_matrix(Choices& choices, QuantisedMatrix shape) {
+  shape.is_rotated = true;
+  Memory memory(shape);
+  const int64_t stride = shape.in + choices.below("gap", 4);
+  const Floats weights = filled(choices, (shape.out - 1) * stride + shape.in, 1e15f);
+  quantise(weights.data(), Float::f32, stride, memory.view);
+  Guarded<float> kept(shape.out, shape.in, shape.in, 1);
+  dequantise(memory.view, kept.data());
+  kept.check();
+  for (int64_t row = 0; row < shape.out; ++row) {
+    const std::vector<double> wanted = rotated(weights.data() + row * stride, shape.in);
+    const std::vector<double> found = rotated(kept.row(row), shape.in);
+    for (int64_t first = 0; first < shape.in; first += kLongGroup) {
+      const int64_t width = long_group_width(first, shape.in);
+      const double length = rotated_length(width);
+      double largest = 0;
+      for (int64_t idx = first; idx < first + width; ++idx)
+        largest = std::max(largest, std::fabs(wanted[static_cast<size_t>(idx)]));
+      const double step = largest / 127, row_scale = memory.view.row_scales[row];
+      // Sums of 128 are rounded seven times, here and back.
+      const double slack = 8 * kUnit *
+                           (magnitude_of(weights.data() + row * stride, first, shape.in) +
+                            magnitude_of(wanted.data(), first, rotated_width(shape.in)));
+      const double off =
+          0.5 * step + 128 * length * half_place(step / length, row_scale) + slack + length * kLeast;
+      for (int64_t idx = first; idx < first + width; ++idx)
+        expect_near(found[static_cast<size_t>(idx)], wanted[static_cast<size_t>(idx)], off, "rotated weight",
+                    row, idx);
+    }
+  }
+  return memory;
+}
+
+std::vector<RotatedRow> rotated_rows(const QuantisedMatrix& matrix) {
+  Floats weights(matrix.out * matrix.in);
+  dequantise(matrix, weights.data());
+  std::vector<RotatedRow> rows;
+  for (int64_t row = 0; row < matrix.out; ++row)
+    rows.push_back(rotated_row(weights.data() + row * matrix.in, matrix.in));
+  return rows;
+}
+
 void fuzz_quantised(Choices& choices) {
   const bool is_few = choices.flag("few");
   const Sizes sizes = choose_sizes(choices, is_few ? kFewRowsQuantised : 0, 8);
   QuantisedMatrix shape{choices.of("bits", {8, 4}), false, sizes.out, sizes.in, nullptr, nullptr};
   const bool is_rounded_here = choices.flag("quantise");
+  const bool is_kept_rotated = shape.bits == 8 && is_rounded_here && choices.flag("rotated");
   shape.has_minimums = is_rounded_here ? shape.bits == 4 : choices.flag("minimums");
-  const Memory memory = is_rounded_here ? quantised_matrix(choices, shape) : packed_matrix(choices, shape);
-  const Groups groups = unpacked(memory.view);
-  check_dequantised(memory.view, groups);
+  const Memory memory = is_kept_rotated   ? rotated_matrix(choices, shape)
+                        : is_rounded_here ? quantised_matrix(choices, shape)
+                                          : packed_matrix(choices, shape);
+  const bool is_rotated = is_kept_rotated || (!is_few && are_many_rows_rotated());
+  Groups groups(shape);
+  std::vector<RotatedRow> weights;
+  if (is_kept_rotated) {
+    weights = rotated_rows(memory.view);
+  } else {
+    groups = unpacked(memory.view);
+    check_dequantised(memory.view, groups);
+    if (is_rotated) weights = rotated_rows(groups);
+  }
 
   Operands operands(choices, sizes, 1e15f);
   (is_few ? few_rows_quantised : many_rows_quantised)(operands.product, memory.view);
   operands.y.check();
-  const bool is_rotated = !is_few && are_many_rows_rotated();
-  const std::vector<RotatedRow> weights = is_rotated ? rotated_rows(groups) : std::vector<RotatedRow>();
   for (int64_t row = 0; row < sizes.rows; ++row) {
     const float* x = operands.x_row(row);
     if (!std::all_of(x, x + sizes.in, [](float value) { return std::isfinite(value); })) {
@@ -342,7 +403,7 @@ void fuzz_quantised(Choices& choices) {
           Choices::fail(
               fmt::format("y [{}, {}] is {} of an infinite input", row, col, operands.y.row(row)[col]));
     } else if (is_rotated) {
-      check_rotated(groups, weights, operands, row);
+      check_rotated(memory.view, weights, operands, row, is_few ? kGroup : kLongGroup);
     } else {
       check_rounded(groups, operands, row);
     }

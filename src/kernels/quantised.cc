@@ -15,6 +15,7 @@
 //
 #include "hwy/highway.h"
 #include "kernels/load-inl.h"
+#include "kernels/rotation-inl.h"
 #include "kernels/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -287,19 +288,25 @@ float LargestOf(const T* values, int64_t count) {
 }
 
 template <int kBits, typename T>
-void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, int64_t tile,
-                  const float* importance) {
-  const DFloat d;
-  const int64_t valid = HWY_MIN(kTileRows, to.out - tile * kTileRows);
+void SetRowScales(const T* rows, int64_t row_stride, int64_t in, int64_t valid, float* row_scales,
+                  float* inverses) {
   // Reading a row from end to end brings it into the second-level cache the way the machine reads fastest.
-  HWY_ALIGN float inverses[kTileRows];
-  float* row_scales = to.row_scales + tile * kTileRows;
   for (int64_t row = 0; row < kTileRows; ++row) {
-    float largest = row < valid ? LargestOf(rows + row * row_stride, to.in) : 0.0f;
+    const float largest = row < valid ? LargestOf(rows + row * row_stride, in) : 0.0f;
     // 4 bits: a group of equal values is their negative, times -1.
     row_scales[row] = row_scale_of(kBits == 8 ? largest / 127.0f : largest);
     inverses[row] = 1.0f / row_scales[row];
   }
+}
+
+template <int kBits, typename T>
+void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, int64_t tile,
+                  const float* importance) {
+  const DFloat d;
+  const int64_t valid = HWY_MIN(kTileRows, to.out - tile * kTileRows);
+  HWY_ALIGN float inverses[kTileRows];
+  float* row_scales = to.row_scales + tile * kTileRows;
+  SetRowScales<kBits>(rows, row_stride, to.in, valid, row_scales, inverses);
   HWY_ALIGN float columns[kGroup * kTileRows] = {};
   for (int64_t group = 0; group < to.groups(); ++group) {
     const float* weight = importance ? importance + group * kGroup : nullptr;
@@ -319,8 +326,8 @@ void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, 
         std::fill_n(whole_weight, count, 1.0f);
       if (weight || kBits == 4) weight = whole_weight;
     }
-    uint8_t* block = to.block(tile, group);
-    uint8_t* scales = block + to.quant_bytes();
+    uint8_t* block = to.quants(tile, group);
+    uint8_t* scales = to.scales(tile, group);
     for (int64_t lane = 0; lane < kTileRows; lane += kLanes) {
       float* from = columns + lane;
       VFloat row_scale = hn::LoadU(d, row_scales + lane), inverse = hn::Load(d, inverses + lane);
@@ -349,10 +356,71 @@ void QuantiseTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, 
 }
 
 template <typename T>
+void QuantiseRotatedTile(const T* rows, int64_t row_stride, const QuantisedMatrix& to, int64_t tile) {
+  const DFloat d;
+  const int64_t valid = HWY_MIN(kTileRows, to.out - tile * kTileRows);
+  HWY_ALIGN float inverses[kTileRows];
+  float* row_scales = to.row_scales + tile * kTileRows;
+  SetRowScales<8>(rows, row_stride, to.in, valid, row_scales, inverses);
+  HWY_ALIGN float columns[kLongGroup * kTileRows] = {};
+  for (int64_t first = 0; first < to.in; first += kLongGroup) {
+    const int64_t width = long_group_width(first, to.in), count = HWY_MIN(width, to.in - first);
+    if (count < width) std::memset(columns, 0, sizeof columns);
+    for (int64_t at = 0; at < count; at += kGroup)
+      LoadColumns(rows + first + at, row_stride, valid, HWY_MIN(kGroup, count - at),
+                  columns + at * kTileRows);
+    NegateColumns(columns, width);
+    TransformColumns(columns, width);
+    const float length = rotated_length(width);
+    for (int64_t lane = 0; lane < kTileRows; lane += kLanes) {
+      VFloat largest = hn::Zero(d);
+      for (int64_t at = 0; at < width; ++at)
+        largest = hn::Max(largest, hn::Abs(hn::Load(d, columns + at * kTileRows + lane)));
+      const VFloat scale =
+          StoreScale(hn::Mul(largest, hn::Set(d, 1.0f / (127.0f * length))), hn::LoadU(d, row_scales + lane),
+                     hn::Load(d, inverses + lane), to.scales(tile, first / kGroup) + 2 * lane);
+      const Line line{hn::Mul(scale, hn::Set(d, length)), hn::Zero(d)};
+      for (int64_t at = 0; at < width; at += kGroup)
+        RoundBlock<8>(columns + at * kTileRows + lane, line,
+                      to.quants(tile, (first + at) / kGroup) + lane * 4);
+    }
+  }
+}
+
+void DequantiseRotatedTile(const QuantisedMatrix& from, int64_t tile, float* weights) {
+  HWY_ALIGN float columns[kLongGroup * kTileRows];
+  HWY_ALIGN float scales[kTileRows];
+  const DFloat d;
+  const hn::Rebind<hwy::float16_t, DFloat> d_half;
+  const int64_t valid = HWY_MIN(kTileRows, from.out - tile * kTileRows);
+  for (int64_t first = 0; first < from.in; first += kLongGroup) {
+    const int64_t width = long_group_width(first, from.in), count = HWY_MIN(width, from.in - first);
+    const auto* halves = reinterpret_cast<const hwy::float16_t*>(from.scales(tile, first / kGroup));
+    for (int64_t lane = 0; lane < kTileRows; lane += kLanes)
+      hn::Store(hn::Mul(hn::PromoteTo(d, hn::LoadU(d_half, halves + lane)),
+                        hn::LoadU(d, from.row_scales + tile * kTileRows + lane)),
+                d, scales + lane);
+    for (int64_t input = 0; input < width; ++input) {
+      const uint8_t* quad = from.quants(tile, (first + input) / kGroup) + input % kGroup / 4 * 4 * kTileRows;
+      for (int64_t row = 0; row < kTileRows; ++row)
+        columns[input * kTileRows + row] =
+            static_cast<float>(static_cast<int8_t>(quad[row * 4 + input % 4])) * scales[row];
+    }
+    TransformColumns(columns, width);
+    NegateColumns(columns, width);
+    for (int64_t row = 0; row < valid; ++row)
+      for (int64_t input = 0; input < count; ++input)
+        weights[(tile * kTileRows + row) * from.in + first + input] = columns[input * kTileRows + row];
+  }
+}
+
+template <typename T>
 void QuantiseTileOf(const void* weights, int64_t row_stride, const QuantisedMatrix& to, int64_t tile,
                     const float* importance) {
   const T* rows = static_cast<const T*>(weights) + tile * kTileRows * row_stride;
-  if (to.bits == 8)
+  if (to.is_rotated)
+    QuantiseRotatedTile(rows, row_stride, to, tile);
+  else if (to.bits == 8)
     QuantiseTile<8>(rows, row_stride, to, tile, importance);
   else
     QuantiseTile<4>(rows, row_stride, to, tile, importance);
@@ -388,7 +456,7 @@ void PackTile(const void* quants, const QuantisedMatrix& to, int64_t tile) {
     const int64_t count = HWY_MIN(words, stride - group * words);
     if (count < words) std::memset(columns, 0, sizeof columns);
     Transpose(rows + group * words, stride, valid, count, columns, kTileRows);
-    uint8_t* block = to.block(tile, group);
+    uint8_t* block = to.quants(tile, group);
     std::memcpy(block, columns, static_cast<size_t>(to.quant_bytes()));
     if (to.bits == 8) continue;
     uint32_t all[4 * kTileRows];
@@ -404,7 +472,7 @@ void UnpackTile(const QuantisedMatrix& from, void* quants, int64_t tile) {
   uint8_t* rows = static_cast<uint8_t*>(quants) + tile * kTileRows * stride * 4;
   for (int64_t group = 0; group < from.groups(); ++group) {
     uint32_t all[8 * kTileRows];
-    std::memcpy(all, from.block(tile, group), static_cast<size_t>(from.quant_bytes()));
+    std::memcpy(all, from.quants(tile, group), static_cast<size_t>(from.quant_bytes()));
     for (int64_t row = 0; row < valid; ++row)
       for (int64_t word = 0; word < HWY_MIN(words, stride - group * words); ++word) {
         uint32_t value = all[word * kTileRows + row];
@@ -423,6 +491,7 @@ HWY_AFTER_NAMESPACE();
 namespace vlm::kernels {
 
 HWY_EXPORT(QuantiseAnyTile);
+HWY_EXPORT(DequantiseRotatedTile);
 HWY_EXPORT(PackTile);
 HWY_EXPORT(UnpackTile);
 
@@ -457,8 +526,8 @@ void pack_row_scales(const float* scales, const float* minimums, int64_t groups_
   float row_scale = row_scale_of(largest), inverse = 1.0f / row_scale;
   to.row_scales[idx] = row_scale;
   for (int64_t group = 0; group < to.groups(); ++group) {
-    uint8_t* block = to.block(tile, group);
-    uint8_t* at = block + to.quant_bytes();
+    uint8_t* block = to.quants(tile, group);
+    uint8_t* at = to.scales(tile, group);
     write_half(at, row, is_row ? scales[group / repeat] * inverse : 0.0f);
     if (!to.has_minimums) continue;
     const float scale = read_half(at, row),
@@ -502,7 +571,7 @@ void unpack_groups(const QuantisedMatrix& from, void* quants, float* scales, flo
     HWY_DYNAMIC_DISPATCH(UnpackTile)(from, quants, tile);
     const int64_t valid = std::min(kTileRows, from.out - tile * kTileRows);
     for (int64_t group = 0; group < from.groups(); ++group) {
-      const uint8_t* at = from.block(tile, group) + from.quant_bytes();
+      const uint8_t* at = from.scales(tile, group);
       for (int64_t row = 0; row < valid; ++row) {
         const int64_t idx = tile * kTileRows + row;
         const float scale = read_half(at, row) * from.row_scales[idx];
@@ -516,10 +585,11 @@ void unpack_groups(const QuantisedMatrix& from, void* quants, float* scales, flo
 
 void dequantise(const QuantisedMatrix& from, float* weights) {
   for_each_tile(from, [&](int64_t tile) {
+    if (from.is_rotated) return HWY_DYNAMIC_DISPATCH(DequantiseRotatedTile)(from, tile, weights);
     const int64_t valid = std::min(kTileRows, from.out - tile * kTileRows);
     for (int64_t group = 0; group < from.groups(); ++group) {
-      const uint8_t* block = from.block(tile, group);
-      const uint8_t* at = block + from.quant_bytes();
+      const uint8_t* block = from.quants(tile, group);
+      const uint8_t* at = from.scales(tile, group);
       for (int64_t row = 0; row < valid; ++row) {
         const int64_t idx = tile * kTileRows + row;
         const float scale = read_half(at, row) * from.row_scales[idx];

@@ -58,9 +58,11 @@ bool multiplies_as_loops_do() {
   std::vector<int32_t> by_machine(kRows * kColumns), by_loops(kRows * kColumns);
   {
     const MachineTiles tiles;
-    multiply_in_tiles(tiles, x.data(), kInputs, panels[0], panels[1], by_machine.data(), kColumns);
+    multiply_in_tiles(tiles, kInputs / 4, x.data(), kInputs, panels[0], panels[1], by_machine.data(),
+                      kColumns);
   }
-  multiply_in_tiles(EmulatedTiles(), x.data(), kInputs, panels[0], panels[1], by_loops.data(), kColumns);
+  multiply_in_tiles(EmulatedTiles(), kInputs / 4, x.data(), kInputs, panels[0], panels[1], by_loops.data(),
+                    kColumns);
   if (by_machine != by_loops)
     log(LogLevel::warn, "the tile registers of this processor (AMX) give wrong products: they are not used");
   return by_machine == by_loops;

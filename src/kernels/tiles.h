@@ -77,21 +77,21 @@ struct EmulatedTiles {
   mutable uint8_t tiles_[8][kRowsOfTile][kBytesOfTileRow] = {};
 };
 
-// sums [32 rows, 32 columns] = x [32 rows, 128 inputs], unsigned, times two panels [32 quads, 16 columns, 4
-// inputs], signed. Rows of x are `x_stride` bytes apart, those of sums `stride` numbers.
+// sums [32 rows, 32 columns] = x [32 rows, quads, 4 inputs], unsigned, times two panels [quads, 16 columns, 4
+// inputs], signed; quads come in 16. Rows of x are `x_stride` bytes apart, those of sums `stride` numbers.
 template <class Tiles>
-void multiply_in_tiles(const Tiles& tiles, const uint8_t* x, int64_t x_stride, const int32_t* left,
-                       const int32_t* right, int32_t* sums, int64_t stride) {
+void multiply_in_tiles(const Tiles& tiles, int64_t quads, const uint8_t* x, int64_t x_stride,
+                       const int32_t* left, const int32_t* right, int32_t* sums, int64_t stride) {
   constexpr int kQuadsOfTile = kRowsOfTile, kColumns = kBytesOfTileRow / 4;
   tiles.template zero<0>();
   tiles.template zero<1>();
   tiles.template zero<2>();
   tiles.template zero<3>();
-  for (int half = 0; half < 2; ++half) {
-    const uint8_t* from = x + half * kBytesOfTileRow;
+  for (int64_t first = 0; first < quads; first += kQuadsOfTile) {
+    const uint8_t* from = x + first * 4;
     tiles.template load<4>(from, x_stride);
-    tiles.template load<6>(left + half * kQuadsOfTile * kColumns, kBytesOfTileRow);
-    tiles.template load<7>(right + half * kQuadsOfTile * kColumns, kBytesOfTileRow);
+    tiles.template load<6>(left + first * kColumns, kBytesOfTileRow);
+    tiles.template load<7>(right + first * kColumns, kBytesOfTileRow);
     tiles.template dot<0, 4, 6>();
     tiles.template dot<1, 4, 7>();
     tiles.template load<5>(from + kRowsOfTile * x_stride, x_stride);

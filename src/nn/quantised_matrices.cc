@@ -251,7 +251,7 @@ void QuantisedMatrices::fill_into_memory(const TensorSource& source) const {
   for_each_weight(source, entries, [&](size_t idx, const Tensor& weight) {
     const Job& job = jobs_[idx];
     float* row_scales = scales_behind(job.entry, next);
-    ops::quantise_into(weight, {}, job.matrix, next, row_scales);
+    ops::quantise_into(weight, job.matrix, next, row_scales);
     ops::place_matrix(job.matrix, {next, static_cast<size_t>(job.entry.blocks_bytes)}, row_scales, memory);
     next += memory_of(job.entry);
   });
@@ -275,7 +275,7 @@ bool QuantisedMatrices::fill_into_file(const TensorSource& source, const PackedP
       const PackedEntry& entry = jobs_[idx].entry;
       std::byte* blocks = buffers[idx % 2].get();
       float* row_scales = scales_behind(entry, blocks);
-      ops::quantise_into(weight, {}, jobs_[idx].matrix, blocks, row_scales);
+      ops::quantise_into(weight, jobs_[idx].matrix, blocks, row_scales);
       helper.start([&writer = *writer, &entry, idx, blocks, row_scales] {
         writer.write(idx, {blocks, static_cast<size_t>(entry.blocks_bytes)},
                      {row_scales, static_cast<size_t>(entry.row_scales)});

@@ -25,18 +25,18 @@ std::atomic<bool>& kernels_switch() {
   return enabled;
 }
 
-std::shared_ptr<PackedMatrix> sized_packed(int bits, bool has_minimums, int64_t out, int64_t in) {
-  auto packed = std::make_shared<PackedMatrix>();
-  kernels::QuantisedMatrix& view = packed->view;
-  view.bits = bits;
-  view.has_minimums = has_minimums;
-  view.out = out;
-  view.in = in;
-  return packed;
+// What weights are rounded to here: 8 bits rotated, 4 bits with minimums.
+kernels::QuantisedMatrix usual_form(int bits, int64_t out, int64_t in) {
+  return {bits, bits == 4, out, in, nullptr, nullptr, bits == 8};
+}
+// What files keep: groups of 32 as they are.
+kernels::QuantisedMatrix form_of_files(int bits, bool has_minimums, int64_t out, int64_t in) {
+  return {bits, has_minimums, out, in, nullptr, nullptr, false};
 }
 
-std::shared_ptr<PackedMatrix> empty_packed(int bits, bool has_minimums, int64_t out, int64_t in) {
-  auto packed = sized_packed(bits, has_minimums, out, in);
+std::shared_ptr<PackedMatrix> empty_packed(const kernels::QuantisedMatrix& form) {
+  auto packed = std::make_shared<PackedMatrix>();
+  packed->view = form;
   kernels::QuantisedMatrix& view = packed->view;
   Tensor blocks = at::empty({view.blocks_bytes()}, at::kByte);
   Tensor row_scales = at::empty({view.padded_out()}, at::kFloat);
@@ -113,17 +113,19 @@ Matrix dense_matrix(Tensor weight_OI) {
   return matrix;
 }
 
-Matrix quantise_matrix(const Tensor& weight_OI, int bits, const Tensor& importance_I) {
+Matrix quantise_matrix(const Tensor& weight_OI, int bits) {
   VLM_SHAPE(weight_OI, kAny, kAny);
   check_quantisable(weight_OI.size(1), bits);
-  auto packed = empty_packed(bits, bits == 4, weight_OI.size(0), weight_OI.size(1));
-  quantise_rows(weight_OI, importance_I, packed->view);
+  auto packed = empty_packed(usual_form(bits, weight_OI.size(0), weight_OI.size(1)));
+  quantise_rows(weight_OI, Tensor(), packed->view);
   return matrix_of(std::move(packed));
 }
 
 Matrix unfilled_matrix(int64_t out, int64_t in, int bits) {
   check_quantisable(in, bits);
-  return matrix_of(sized_packed(bits, bits == 4, out, in));
+  auto packed = std::make_shared<PackedMatrix>();
+  packed->view = usual_form(bits, out, in);
+  return matrix_of(std::move(packed));
 }
 
 PackedSizes packed_sizes(const Matrix& matrix) {
@@ -131,13 +133,12 @@ PackedSizes packed_sizes(const Matrix& matrix) {
   return {matrix.packed->view.blocks_bytes(), matrix.packed->view.padded_out()};
 }
 
-void quantise_into(const Tensor& weight_OI, const Tensor& importance_I, const Matrix& matrix, void* blocks,
-                   float* row_scales) {
+void quantise_into(const Tensor& weight_OI, const Matrix& matrix, void* blocks, float* row_scales) {
   VLM_SHAPE(weight_OI, matrix.out, matrix.in);
   kernels::QuantisedMatrix view = matrix.packed->view;
   view.blocks = static_cast<uint8_t*>(blocks);
   view.row_scales = row_scales;
-  quantise_rows(weight_OI, importance_I, view);
+  quantise_rows(weight_OI, Tensor(), view);
 }
 
 void place_matrix(const Matrix& matrix, std::span<const std::byte> blocks, const float* row_scales,
@@ -162,9 +163,12 @@ Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& min
   int64_t length = group_length(in, scales.size(1));
   VLM_CHECK(length > 0, "{} inputs in {} groups", in, scales.size(1));
   if (in % 8 != 0) return dense_matrix(dequantise_groups(quants, scales, minimums));
-  // Groups of 16 (K-quants of 2, 3 and 6 bits) are rounded again, to 8 bits in groups of 32.
-  if (length % kGroupSize != 0) return quantise_matrix(dequantise_groups(quants, scales, minimums), 8);
-  auto packed = empty_packed(is_int4 ? 4 : 8, minimums.defined(), out, in);
+  if (length % kGroupSize != 0) {  // groups of 16 (K-quants of 2, 3 and 6 bits) are rounded again, to 8 bits
+    auto packed = empty_packed(form_of_files(8, false, out, in));
+    quantise_rows(dequantise_groups(quants, scales, minimums), Tensor(), packed->view);
+    return matrix_of(std::move(packed));
+  }
+  auto packed = empty_packed(form_of_files(is_int4 ? 4 : 8, minimums.defined(), out, in));
   Tensor values = quants.contiguous(), scale = scales.to(at::kFloat).contiguous();
   Tensor minimum = minimums.defined() ? minimums.to(at::kFloat).contiguous() : minimums;
   kernels::pack_groups(values.data_ptr(), scale.data_ptr<float>(),
@@ -179,9 +183,12 @@ Tensor unpack_matrix(const Matrix& matrix) {
   return weights;
 }
 
-std::array<Tensor, 3> groups_of(const Matrix& matrix) {
-  VLM_CHECK(matrix.packed != nullptr, "not a quantised matrix");
-  const kernels::QuantisedMatrix& view = matrix.packed->view;
+std::array<Tensor, 3> round_to_groups(const Tensor& weight_OI, int bits, const Tensor& importance_I) {
+  VLM_SHAPE(weight_OI, kAny, kAny);
+  check_quantisable(weight_OI.size(1), bits);
+  auto packed = empty_packed(form_of_files(bits, bits == 4, weight_OI.size(0), weight_OI.size(1)));
+  const kernels::QuantisedMatrix& view = packed->view;
+  quantise_rows(weight_OI, importance_I, view);
   Tensor quants = view.bits == 8 ? at::empty({view.out, view.in}, at::kChar)
                                  : at::empty({view.out, view.in / 2}, at::kByte);
   Tensor scales = at::empty({view.out, view.groups()}, at::kFloat);
@@ -256,7 +263,8 @@ std::vector<Tensor> linear_together(const Tensor& x, std::span<const LinearArgs>
   for (const LinearArgs& layer : layers) {
     const Matrix& weight = *layer.weight;
     is_together = is_together && weight.packed && weight.in == first.in && use_kernel({layer.bias}) &&
-                  weight.packed->view.bits == first.packed->view.bits;
+                  weight.packed->view.bits == first.packed->view.bits &&
+                  weight.packed->view.is_rotated == first.packed->view.is_rotated;
     out += weight.out;
   }
   std::vector<Tensor> results;

@@ -19,10 +19,9 @@ struct Matrix {
 };
 
 Matrix dense_matrix(Tensor weight_OI);
-// Quantises in groups of 32 along the input, a multiple of 8 long: 8 bits symmetric, 4 bits with scale and
-// minimum.
-// importance float32 [in]: how much an input's errors count; undefined: all the same.
-Matrix quantise_matrix(const Tensor& weight_OI, int bits, const Tensor& importance_I = {});
+// Quantises along the input, a multiple of 8 long: 8 bits rotated (kernels/rotation.h) with a scale for 256
+// inputs, 4 bits with scale and minimum for 32.
+Matrix quantise_matrix(const Tensor& weight_OI, int bits);
 // From a file's own groups: quants int8 [out, in] or uint8 [out, in / 2], scales and minimums [out,
 // groups]: all of one length, or all of 32 but the last.
 Matrix pack_matrix(const Tensor& quants, const Tensor& scales, const Tensor& minimums);
@@ -36,18 +35,18 @@ struct PackedSizes {
 };
 PackedSizes packed_sizes(const Matrix& matrix);
 // ... what quantise_matrix() would make of the weights, into memory of the caller's (`blocks` 64-byte
-// aligned; importance float32 [in], see kernels/quantised.h, or undefined), ...
-void quantise_into(const Tensor& weight_OI, const Tensor& importance_I, const Matrix& matrix, void* blocks,
-                   float* row_scales);
+// aligned), ...
+void quantise_into(const Tensor& weight_OI, const Matrix& matrix, void* blocks, float* row_scales);
 // ... and where it lies from now on, in this matrix and all its copies; `owner` keeps that alive. Not while
 // the matrix is in use.
 void place_matrix(const Matrix& matrix, std::span<const std::byte> blocks, const float* row_scales,
                   std::shared_ptr<const void> owner);
 // Of the kernels' layout, for files that keep it.
 int64_t layout_version();
-// The groups as a file keeps them (weights/weights.h, GroupQuantised): {quants, scales, minimums or
-// undefined}.
-std::array<Tensor, 3> groups_of(const Matrix& matrix);
+// Weights rounded as a file keeps them (weights/weights.h, GroupQuantised), in groups of 32: {quants, scales,
+// minimums or undefined}, 8 bits symmetric, 4 bits with minimums. importance float32 [in]: how much an
+// input's errors count; undefined: all the same.
+std::array<Tensor, 3> round_to_groups(const Tensor& weight_OI, int bits, const Tensor& importance_I);
 int64_t matrix_bytes(const Matrix& matrix);
 
 // y[..., out] = x[..., in] . W^T + bias. float32 in and out; differentiable in x, and in a dense float32 W.

@@ -11,9 +11,14 @@ namespace vlm {
 
 namespace {
 
-// 16 rows of 32 inputs: quants, a float16 scale a row, and for 4 bits a float16 minimum
-// (kernels/quantised.h).
-constexpr int64_t kBlockRows = 16, kInt8Block_bytes = 16 * 32 + 32, kInt4Block_bytes = 16 * 32 / 2 + 64;
+// Of 16 rows (kernels/quantised.h): 8 bits in blocks of 256 inputs, or 128 at the end, 4 bits in blocks
+// of 32. A block has quants, a float16 scale a row, and for 4 bits a float16 minimum.
+constexpr int64_t kBlockRows = 16, kInt4Block_bytes = 16 * 32 / 2 + 64;
+
+int64_t row_bytes(int64_t in, Precision precision) {
+  if (precision == Precision::int4) return groups_of_row(in) * kInt4Block_bytes / kBlockRows;
+  return (in + 127) / 128 * 128 + (in + 255) / 256 * 2;
+}
 
 bool is_table(const std::string& name) {
   for (const char* word : {"embed_tokens.", "word_embed", "wte.", "position", "tok_embeddings",
@@ -51,8 +56,8 @@ int64_t loaded_bytes(const std::string& name, const Shape& shape, Precision prec
   bool is_quantisable = can_quantise(shape[0], shape[1]) && !is_table(name);
   if (precision == Precision::bf16 || is_table(name)) return 2 * count;
   if (!is_quantisable) return 4 * count;
-  int64_t blocks = (shape[0] + kBlockRows - 1) / kBlockRows * groups_of_row(shape[1]);
-  return blocks * (precision == Precision::int8 ? kInt8Block_bytes : kInt4Block_bytes);
+  int64_t rows = (shape[0] + kBlockRows - 1) / kBlockRows * kBlockRows;
+  return rows * row_bytes(shape[1], precision);
 }
 
 std::vector<PublishedSize> read_published_sizes(const std::filesystem::path& manifests) {

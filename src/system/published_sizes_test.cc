@@ -20,11 +20,11 @@ TEST(PublishedSizes, FilesAreThoseOfTheManifests) {
 TEST(PublishedSizes, CountsWhatIsLoaded) {
   EXPECT_EQ(loaded_bytes("layers.0.fc1.weight", {64, 128}, Precision::f32), 64 * 128 * 4);
   EXPECT_EQ(loaded_bytes("layers.0.fc1.weight", {64, 128}, Precision::bf16), 64 * 128 * 2);
-  EXPECT_EQ(loaded_bytes("layers.0.fc1.weight", {64, 128}, Precision::int8), 64 * 128 * 17 / 16);
+  EXPECT_EQ(loaded_bytes("layers.0.fc1.weight", {64, 128}, Precision::int8), 64 * (128 + 2));
   EXPECT_EQ(loaded_bytes("layers.0.fc1.weight", {64, 128}, Precision::int4), 64 * 128 * 5 / 8);
   EXPECT_EQ(loaded_bytes("layers.0.fc1.weight", {64, 100}, Precision::int4),
             64 * 100 * 4);  // not even of 8
-  EXPECT_EQ(loaded_bytes("layers.0.fc2.weight", {60, 304}, Precision::int8), 64 * 320 * 17 / 16);
+  EXPECT_EQ(loaded_bytes("layers.0.fc2.weight", {60, 304}, Precision::int8), 64 * (384 + 2 * 2));
   EXPECT_EQ(loaded_bytes("embed_tokens.weight", {64, 128}, Precision::int4), 64 * 128 * 2);
   EXPECT_EQ(loaded_bytes("norm.weight", {128}, Precision::int4), 128 * 4);
 }

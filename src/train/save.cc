@@ -181,7 +181,7 @@ void quantise_checkpoint(const std::filesystem::path& from, const std::filesyste
     }
     auto known = options.importance.find(name);
     Tensor importance = known == options.importance.end() ? Tensor() : with_floor(known->second);
-    auto [quants, scales, minimums] = ops::groups_of(ops::quantise_matrix(value, bits, importance));
+    auto [quants, scales, minimums] = ops::round_to_groups(value, bits, importance);
     drop_pages(source->mapped_bytes(name));
     tensors.emplace_back(name, quants);
     tensors.emplace_back(name + "_scale", scales_as_half(scales));

@@ -1,0 +1,25 @@
+// A few rows of x may hold an input or two of hundreds or thousands of times their mean (massive activations,
+// arXiv:2402.17762). Rotated, one would take all of its group's precision, and what rounding takes off it
+// would be all that is wrong with the row's outputs: such inputs are multiplied in floats.
+#pragma once
+
+#include <vector>
+
+#include "kernels/product.h"
+
+namespace vlm::kernels {
+
+struct Massive {
+  int64_t input, row;
+  float value;
+};
+
+// Those above 64 times the mean magnitude of their row, by inputs, and in `above` [rows] the magnitude above
+// which inputs of a row are: infinity for most rows, and for all if more than 32 inputs would be massive in
+// one row or another. What lies in many is not rare, and rotation spreads it.
+void find_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found);
+
+// Adds what they are multiplied by to y.
+void add_massive(const std::vector<Massive>& found, const Product& product, const QuantisedMatrix& weight);
+
+}  // namespace vlm::kernels
