@@ -19,6 +19,7 @@ struct Target {
   bool is_last;             // the end of the inputs: multiply by row_scales and add bias
   const float* row_scales;  // of the tile's columns; null: 1
   const float* bias;        // of the tile's columns; null: 0
+  int64_t height;           // rows that count: a kernel may leave those beyond undone
 };
 
 // Of a micro-tile, `stride` bytes apart.
@@ -65,14 +66,14 @@ void multiply_blocked(const Kernel& kernel, const Product& product, int64_t out,
         std::memset(memory, 0, static_cast<size_t>(panel_bytes));
   };
   auto multiply_tile = [&](const uint8_t* memory, int64_t row, int64_t tile, int64_t step, int64_t count) {
-    const int64_t column = tile * kWidth;
+    const int64_t column = tile * kWidth, height = std::min(kHeight, product.rows - row * kHeight);
     Target target{product.y + row * kHeight * product.y_stride + column,
                   product.y_stride,
                   step == 0,
                   step + count == steps,
                   row_scales ? row_scales + column : nullptr,
-                  product.bias ? product.bias + column : nullptr};
-    const int64_t height = std::min(kHeight, product.rows - row * kHeight);
+                  product.bias ? product.bias + column : nullptr,
+                  height};
     const int64_t width = std::min(kWidth, out - column);
     const Panels panels{memory, panel_bytes};
     if (height == kHeight && width == kWidth) return kernel.multiply(panels, row, step, count, target);
@@ -83,7 +84,7 @@ void multiply_blocked(const Kernel& kernel, const Product& product, int64_t out,
     if (product.bias) std::copy_n(product.bias + column, width, bias);
     for (int64_t line = 0; line < height && step > 0; ++line)
       std::copy_n(target.y + line * target.stride, width, whole + line * kWidth);
-    Target edge{whole, kWidth, target.is_first, target.is_last, row_scales ? scales : nullptr, bias};
+    Target edge{whole, kWidth, target.is_first, target.is_last, row_scales ? scales : nullptr, bias, height};
     kernel.multiply(panels, row, step, count, edge);
     for (int64_t line = 0; line < height; ++line)
       std::copy_n(whole + line * kWidth, width, target.y + line * target.stride);

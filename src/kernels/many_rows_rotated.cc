@@ -66,23 +66,23 @@ struct Rotated {
   }
 
   // Calls add(x of the group, its scales, left panel, right panel, quads, totals) for every group, and lays
-  // the totals down.
-  template <typename Add>
+  // the totals of the first kRows rows down.
+  template <int kRows, typename Add>
   HWY_INLINE void AddUp(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                         const Target& target, const Add& add) const {
     const PanelGroup* left = reinterpret_cast<const PanelGroup*>(panels.first);
     const PanelGroup* right = reinterpret_cast<const PanelGroup*>(panels.first + panels.stride);
     const int64_t at = (row_tile * step_count() + first) * kHeight;
-    HWY_ALIGN float totals[kHeight][kWidth];
-    for (int row = 0; row < kHeight; ++row)
+    HWY_ALIGN float totals[kRows][kWidth];
+    for (int row = 0; row < kRows; ++row)
       for (int64_t col = 0; col < kWidth; col += kTileRows)
         _mm512_store_ps(totals[row] + col, target.is_first
                                                ? _mm512_setzero_ps()
                                                : _mm512_loadu_ps(target.y + row * target.stride + col));
     // Outputs lie far apart, where no prefetcher finds them.
-    const int64_t fetched = (kHeight + count - 1) / count;  // rows of them for each group
+    const int64_t fetched = (kRows + count - 1) / count;  // rows of them for each group
     for (int64_t group = 0; group < count; ++group) {
-      for (int64_t row = group * fetched; row < HWY_MIN((group + 1) * fetched, kHeight); ++row)
+      for (int64_t row = group * fetched; row < HWY_MIN((group + 1) * fetched, kRows); ++row)
         for (int64_t col = 0; col < kWidth; col += kTileRows)
           __builtin_prefetch(target.y + row * target.stride + col, 1);
       const int64_t first_row = at + group * kHeight;
@@ -95,7 +95,7 @@ struct Rotated {
         scale = _mm512_loadu_ps(target.row_scales + col);
         if (target.bias) bias = _mm512_loadu_ps(target.bias + col);
       }
-      for (int row = 0; row < kHeight; ++row)
+      for (int row = 0; row < kRows; ++row)
         _mm512_storeu_ps(target.y + row * target.stride + col,
                          _mm512_fmadd_ps(_mm512_load_ps(totals[row] + col), scale, bias));
     }
@@ -111,40 +111,53 @@ HWY_INLINE void AddScaled(__m512i sum, __m512 scale, float x_scale, float* total
 // 24 sums, 2 vectors of W and 1 of x, of 32 registers.
 constexpr int kVectorHeight = 12;
 struct InVectors : Rotated<kVectorHeight> {
-  HWY_NOINLINE void multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
+  // The last rows of x seldom fill a tile.
+  void multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
+                const Target& target) const {
+    if (target.height <= 4)
+      Multiply<4>(panels, row_tile, first, count, target);
+    else if (target.height <= 8)
+      Multiply<8>(panels, row_tile, first, count, target);
+    else
+      Multiply<kVectorHeight>(panels, row_tile, first, count, target);
+  }
+
+  template <int kRows>
+  HWY_NOINLINE void Multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                              const Target& target) const {
-    AddUp(panels, row_tile, first, count, target,
-          [](const uint8_t* x_group, const float* x_scales, const PanelGroup& left, const PanelGroup& right,
-             int64_t quads, float(*totals)[kWidth]) VLM_ATTR_OF_FOURS {
-            __m512i sums[kVectorHeight][2];
-            const __m512i start[2] = {_mm512_load_si512(left.starts), _mm512_load_si512(right.starts)};
+    AddUp<kRows>(
+        panels, row_tile, first, count, target,
+        [](const uint8_t* x_group, const float* x_scales, const PanelGroup& left, const PanelGroup& right,
+           int64_t quads, float(*totals)[kWidth]) VLM_ATTR_OF_FOURS {
+          __m512i sums[kRows][2];
+          const __m512i start[2] = {_mm512_load_si512(left.starts), _mm512_load_si512(right.starts)};
 #pragma GCC unroll 16
-            for (auto& row : sums) row[0] = start[0], row[1] = start[1];
-            for (int64_t quad = 0; quad < quads; ++quad) {
-              const __m512i w0 = _mm512_load_si512(left.pieces + quad * kTileRows);
-              const __m512i w1 = _mm512_load_si512(right.pieces + quad * kTileRows);
+          for (auto& row : sums) row[0] = start[0], row[1] = start[1];
+          for (int64_t quad = 0; quad < quads; ++quad) {
+            const __m512i w0 = _mm512_load_si512(left.pieces + quad * kTileRows);
+            const __m512i w1 = _mm512_load_si512(right.pieces + quad * kTileRows);
 #pragma GCC unroll 16
-              for (int row = 0; row < kVectorHeight; ++row) {
-                __m512i four;
-                // In assembler because GCC 12 copies every sum before and after its intrinsic.
-                asm("vpbroadcastd %[x], %[four]\n\t"
-                    "vpdpbusd %[w0], %[four], %[sum0]\n\t"
-                    "vpdpbusd %[w1], %[four], %[sum1]"
-                    : [sum0] "+v"(sums[row][0]), [sum1] "+v"(sums[row][1]), [four] "=&v"(four)
-                    : [w0] "v"(w0), [w1] "v"(w1),
-                      [x] "m"(*reinterpret_cast<const int32_t*>(x_group + row * kLongGroup + quad * 4)));
-              }
+            for (int row = 0; row < kRows; ++row) {
+              __m512i four;
+              // In assembler because GCC 12 copies every sum before and after its intrinsic.
+              asm("vpbroadcastd %[x], %[four]\n\t"
+                  "vpdpbusd %[w0], %[four], %[sum0]\n\t"
+                  "vpdpbusd %[w1], %[four], %[sum1]"
+                  : [sum0] "+v"(sums[row][0]), [sum1] "+v"(sums[row][1]), [four] "=&v"(four)
+                  : [w0] "v"(w0), [w1] "v"(w1),
+                    [x] "m"(*reinterpret_cast<const int32_t*>(x_group + row * kLongGroup + quad * 4)));
             }
-            // Totals stay in memory: the compiler would keep a second copy of them there, as registers spilt.
-            asm("" : : "r"(totals) : "memory");
+          }
+          // Totals stay in memory: the compiler would keep a second copy of them there, as registers spilt.
+          asm("" : : "r"(totals) : "memory");
 #pragma GCC unroll 2
-            for (int half = 0; half < 2; ++half) {
-              const __m512 scale = _mm512_load_ps((half == 0 ? left : right).scales);
+          for (int half = 0; half < 2; ++half) {
+            const __m512 scale = _mm512_load_ps((half == 0 ? left : right).scales);
 #pragma GCC unroll 16
-              for (int row = 0; row < kVectorHeight; ++row)
-                AddScaled(sums[row][half], scale, x_scales[row], totals[row] + half * kTileRows);
-            }
-          });
+            for (int row = 0; row < kRows; ++row)
+              AddScaled(sums[row][half], scale, x_scales[row], totals[row] + half * kTileRows);
+          }
+        });
   }
 };
 
@@ -155,32 +168,35 @@ struct InTiles : Rotated<kTilesHeight> {
   HWY_NOINLINE void multiply(const Panels& panels, int64_t row_tile, int64_t first, int64_t count,
                              const Target& target) const {
     const Tiles tiles;
-    AddUp(panels, row_tile, first, count, target,
-          [&](const uint8_t* x_group, const float* x_scales, const PanelGroup& left, const PanelGroup& right,
-              int64_t quads, float(*totals)[kWidth]) VLM_ATTR_OF_FOURS {
-            alignas(64) int32_t sums[kTilesHeight][kWidth];
-            multiply_in_tiles(tiles, quads, x_group, kLongGroup, left.pieces, right.pieces, sums[0], kWidth);
-            for (int half = 0; half < 2; ++half) {
-              const PanelGroup& panel = half == 0 ? left : right;
-              const __m512 scale = _mm512_load_ps(panel.scales);
-              const __m512i start = _mm512_load_si512(panel.starts);
-              for (int row = 0; row < kTilesHeight; ++row) {
-                const __m512i sum = _mm512_load_si512(sums[row] + half * kTileRows);
-                AddScaled(_mm512_add_epi32(sum, start), scale, x_scales[row], totals[row] + half * kTileRows);
-              }
+    AddUp<kTilesHeight>(
+        panels, row_tile, first, count, target,
+        [&](const uint8_t* x_group, const float* x_scales, const PanelGroup& left, const PanelGroup& right,
+            int64_t quads, float(*totals)[kWidth]) VLM_ATTR_OF_FOURS {
+          alignas(64) int32_t sums[kTilesHeight][kWidth];
+          multiply_in_tiles(tiles, quads, x_group, kLongGroup, left.pieces, right.pieces, sums[0], kWidth);
+          for (int half = 0; half < 2; ++half) {
+            const PanelGroup& panel = half == 0 ? left : right;
+            const __m512 scale = _mm512_load_ps(panel.scales);
+            const __m512i start = _mm512_load_si512(panel.starts);
+            for (int row = 0; row < kTilesHeight; ++row) {
+              const __m512i sum = _mm512_load_si512(sums[row] + half * kTileRows);
+              AddScaled(_mm512_add_epi32(sum, start), scale, x_scales[row], totals[row] + half * kTileRows);
             }
-          });
+          }
+        });
   }
 };
 
+// `above` [rows] as find_massive() tells it, found here row by row if it `finds`: a row comes from memory
+// once.
 template <int kHeight>
-void RoundRows(const Product& product, int64_t in, int64_t groups, const float* above, uint8_t* x,
-               float* scales) {
-  const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight;
+void RoundRows(const Product& product, int64_t in, bool finds, float* above, uint8_t* x, float* scales) {
+  const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight, groups = long_groups_of(in);
   for_each_balanced(row_tiles, 8 * product.rows * groups * kLongGroup, [=](int64_t tile) {
     for (int64_t line = 0; line < kHeight; ++line) {
       const int64_t row = HWY_MIN(tile * kHeight + line, product.rows - 1);
       const float* from = product.x + row * product.x_stride;
+      if (finds && row == tile * kHeight + line) above[row] = massive_above(from, in);
       for (int64_t group = 0; group < groups; ++group) {
         const int64_t at = (tile * groups + group) * kHeight + line, first = group * kLongGroup;
         uint8_t* to = x + at * kLongGroup;
@@ -198,14 +214,15 @@ void Run(std::span<const QuantisedProduct> products) {
   const Product& first = products.front().product;
   const QuantisedMatrix& shape = *products.front().weight;
   const int64_t row_tiles = (first.rows + kHeight - 1) / kHeight;
-  const int64_t groups = long_groups_of(shape.in), count = row_tiles * groups * kHeight;
+  const int64_t count = row_tiles * long_groups_of(shape.in) * kHeight;
   static thread_local Scratch scratch;
   static thread_local std::vector<Massive> massive;
   uint8_t* x = scratch.get<uint8_t>(count * kLongGroup + (count + first.rows) * 4);
   float* scales = reinterpret_cast<float*>(x + count * kLongGroup);
   float* above = scales + count;
-  find_massive(first, shape.in, above, massive);
-  RoundRows<kHeight>(first, shape.in, groups, above, x, scales);
+  RoundRows<kHeight>(first, shape.in, true, above, x, scales);
+  if (!collect_massive(first, shape.in, above, massive))
+    RoundRows<kHeight>(first, shape.in, false, above, x, scales);
   for (const auto& [product, weight] : products) {
     multiply_blocked(Kernel{{*weight, x, scales}}, product, weight->out, weight->row_scales);
     add_massive(massive, product, *weight);

@@ -96,13 +96,14 @@ void column_of(const QuantisedMatrix& weight, int64_t tile, int64_t input, float
 
 }  // namespace
 
-void find_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found) {
-  for_each_balanced(product.rows, 2 * product.rows * in, [=](int64_t row) {
-    float sum, largest;
-    HWY_DYNAMIC_DISPATCH(Magnitudes)(product.x + row * product.x_stride, in, sum, largest);
-    const float limit = kMassive * sum / static_cast<float>(in);
-    above[row] = largest > limit ? limit : kInfinity;  // not of what is not finite
-  });
+float massive_above(const float* row, int64_t in) {
+  float sum, largest;
+  HWY_DYNAMIC_DISPATCH(Magnitudes)(row, in, sum, largest);
+  const float limit = kMassive * sum / static_cast<float>(in);
+  return largest > limit ? limit : kInfinity;  // not of what is not finite
+}
+
+bool collect_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found) {
   found.clear();
   for (int64_t row = 0; row < product.rows; ++row) {
     if (std::isinf(above[row])) continue;
@@ -116,9 +117,16 @@ void find_massive(const Product& product, int64_t in, float* above, std::vector<
   size_t inputs = 0;
   for (size_t idx = 0; idx < found.size(); ++idx)
     inputs += idx == 0 || found[idx].input != found[idx - 1].input ? 1 : 0;
-  if (inputs <= kMostInputs) return;
+  if (inputs <= kMostInputs) return true;
   found.clear();
   std::fill_n(above, product.rows, kInfinity);
+  return false;
+}
+
+void find_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found) {
+  for_each_balanced(product.rows, 2 * product.rows * in,
+                    [=](int64_t row) { above[row] = massive_above(product.x + row * product.x_stride, in); });
+  collect_massive(product, in, above, found);
 }
 
 void add_massive(const std::vector<Massive>& found, const Product& product, const QuantisedMatrix& weight) {

@@ -14,9 +14,14 @@ struct Massive {
   float value;
 };
 
-// Those above 64 times the mean magnitude of their row, by inputs, and in `above` [rows] the magnitude above
-// which inputs of a row are: infinity for most rows, and for all if more than 32 inputs would be massive in
-// one row or another. What lies in many is not rare, and rotation spreads it.
+// The magnitude above which inputs of a row are massive, 64 times their mean; infinity if none is.
+float massive_above(const float* row, int64_t in);
+
+// Those of all rows, by inputs. False, and none, and infinity in all of `above` [rows], if more than 32
+// inputs would be massive in one row or another: what lies in many is not rare, and rotation spreads it.
+bool collect_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found);
+
+// Both.
 void find_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found);
 
 // Adds what they are multiplied by to y.
