@@ -479,7 +479,10 @@ void RunBits(std::span<const QuantisedProduct> products) {
   float* sums = scales + count;
   float* above = sums + count;
   massive.clear();
-  if (shape.is_rotated) find_massive(first, shape.in, above, massive);
+  if (shape.is_rotated) {
+    find_massive(first, shape.in, above, massive);
+    keep_few_massive(first.rows, above, massive);
+  }
   RoundRows<kTarget, kBits>(first, shape, above, x, scales, sums);
   for (const auto& [product, weight] : products) {
     multiply_blocked(Kernel<kTarget, kBits>{*weight, x, scales, sums}, product, weight->out,

@@ -221,7 +221,8 @@ void Run(std::span<const QuantisedProduct> products) {
   float* scales = reinterpret_cast<float*>(x + count * kLongGroup);
   float* above = scales + count;
   RoundRows<kHeight>(first, shape.in, true, above, x, scales);
-  if (!collect_massive(first, shape.in, above, massive))
+  collect_massive(first, shape.in, above, massive);
+  if (!keep_few_massive(first.rows, above, massive))
     RoundRows<kHeight>(first, shape.in, false, above, x, scales);
   for (const auto& [product, weight] : products) {
     multiply_blocked(Kernel{{*weight, x, scales}}, product, weight->out, weight->row_scales);

@@ -55,6 +55,7 @@ HWY_EXPORT(Magnitudes);
 namespace {
 
 constexpr float kMassive = 64.0f;
+constexpr int64_t kMostOfRow = 8;
 constexpr size_t kMostInputs = 32;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -100,10 +101,12 @@ float massive_above(const float* row, int64_t in) {
   float sum, largest;
   HWY_DYNAMIC_DISPATCH(Magnitudes)(row, in, sum, largest);
   const float limit = kMassive * sum / static_cast<float>(in);
-  return largest > limit ? limit : kInfinity;  // not of what is not finite
+  if (!(largest > limit)) return kInfinity;  // also of what is not finite
+  const int64_t count = std::count_if(row, row + in, [=](float x) { return std::fabs(x) > limit; });
+  return count <= kMostOfRow ? limit : kInfinity;
 }
 
-bool collect_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found) {
+void collect_massive(const Product& product, int64_t in, const float* above, std::vector<Massive>& found) {
   found.clear();
   for (int64_t row = 0; row < product.rows; ++row) {
     if (std::isinf(above[row])) continue;
@@ -114,19 +117,22 @@ bool collect_massive(const Product& product, int64_t in, float* above, std::vect
   std::sort(found.begin(), found.end(), [](const Massive& left, const Massive& right) {
     return std::tie(left.input, left.row) < std::tie(right.input, right.row);
   });
-  size_t inputs = 0;
-  for (size_t idx = 0; idx < found.size(); ++idx)
-    inputs += idx == 0 || found[idx].input != found[idx - 1].input ? 1 : 0;
-  if (inputs <= kMostInputs) return true;
-  found.clear();
-  std::fill_n(above, product.rows, kInfinity);
-  return false;
 }
 
 void find_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found) {
   for_each_balanced(product.rows, 2 * product.rows * in,
                     [=](int64_t row) { above[row] = massive_above(product.x + row * product.x_stride, in); });
   collect_massive(product, in, above, found);
+}
+
+bool keep_few_massive(int64_t rows, float* above, std::vector<Massive>& found) {
+  size_t inputs = 0;
+  for (size_t idx = 0; idx < found.size(); ++idx)
+    inputs += idx == 0 || found[idx].input != found[idx - 1].input ? 1 : 0;
+  if (inputs <= kMostInputs) return true;
+  found.clear();
+  std::fill_n(above, rows, kInfinity);
+  return false;
 }
 
 void add_massive(const std::vector<Massive>& found, const Product& product, const QuantisedMatrix& weight) {

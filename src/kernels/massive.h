@@ -14,15 +14,19 @@ struct Massive {
   float value;
 };
 
-// The magnitude above which inputs of a row are massive, 64 times their mean; infinity if none is.
+// The magnitude above which inputs of a row are massive, 64 times their mean; infinity if none is, or more
+// than 8: what lies in many is not rare, and rotation spreads it.
 float massive_above(const float* row, int64_t in);
 
-// Those of all rows, by inputs. False, and none, and infinity in all of `above` [rows], if more than 32
-// inputs would be massive in one row or another: what lies in many is not rare, and rotation spreads it.
-bool collect_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found);
+// Those of all rows, by inputs.
+void collect_massive(const Product& product, int64_t in, const float* above, std::vector<Massive>& found);
 
-// Both.
+// Both: fills `above` [rows].
 void find_massive(const Product& product, int64_t in, float* above, std::vector<Massive>& found);
+
+// Where rows are many, they must not have more than 32 massive inputs between them: else false, and none, and
+// infinity in all of `above`.
+bool keep_few_massive(int64_t rows, float* above, std::vector<Massive>& found);
 
 // Adds what they are multiplied by to y.
 void add_massive(const std::vector<Massive>& found, const Product& product, const QuantisedMatrix& weight);

@@ -219,6 +219,62 @@ TEST(QuantisedProducts, KeepMeansAndSingleInputs) {
   });
 }
 
+// Massive inputs of one row are nobody else's matter: few rows together compute what each computes alone.
+TEST(FewRowsQuantised, ARowDoesNotDependOnThoseBesideIt) {
+  constexpr int64_t kRows = 20, kIn = 1000, kOut = 40;
+  const Floats weights = Floats::random(kOut * kIn, 31);
+  Floats x = Floats::random(kRows * kIn, 32);
+  for (int64_t row = 0; row < kRows; ++row)  // some massive, with more inputs between them than many rows may
+    for (int64_t idx = 0; idx < row % 10; ++idx) x[row * kIn + 31 * row + idx * 7] = 1e3f;
+  on_every_target([&] {
+    for (const Form& form : kForms) {
+      const Memory memory = quantised(weights, form, kOut, kIn);
+      Floats together(kRows * kOut), alone(kRows * kOut);
+      few_rows_quantised({x.data(), kIn, together.data(), kOut, kRows, nullptr}, memory.view);
+      for (int64_t row = 0; row < kRows; ++row)
+        few_rows_quantised({x.data() + row * kIn, kIn, alone.data() + row * kOut, kOut, 1, nullptr},
+                           memory.view);
+      for (int64_t idx = 0; idx < kRows * kOut; ++idx) ASSERT_EQ(together[idx], alone[idx]) << idx / kOut;
+    }
+  });
+}
+
+// Massive inputs are multiplied by the weights as they are kept: what is left is the error of the others. In
+// many rows with more of them than is rare they are spread like all others.
+TEST(QuantisedProducts, TakeMassiveInputs) {
+  constexpr int64_t kRows = 70, kIn = 1000, kOut = 33;
+  const Floats weights = Floats::random(kOut * kIn, 33);
+  auto check = [&](Kernel kernel, int64_t rows, int64_t massive_rows, double allowed) {
+    Floats x = Floats::random(rows * kIn, 34), small = x;
+    for (int64_t row = 0; row < massive_rows; ++row) {
+      small[row * kIn + 13 * row] = 0.0f;
+      x[row * kIn + 13 * row] = row % 2 == 0 ? 4e3f : -2e3f;
+    }
+    const Memory memory = quantised(weights, 8, kOut, kIn, true);
+    Floats y(rows * kOut), kept(kOut * kIn);
+    dequantise(memory.view, kept.data());
+    kernel({x.data(), kIn, y.data(), kOut, rows, nullptr}, memory.view);
+    double error = 0, squares = 0;
+    for (int64_t row = 0; row < massive_rows; ++row)
+      for (int64_t col = 0; col < kOut; ++col) {
+        double wanted = 0, of_small = 0;
+        for (int64_t idx = 0; idx < kIn; ++idx) {
+          wanted += static_cast<double>(x[row * kIn + idx]) * kept[col * kIn + idx];
+          of_small += static_cast<double>(small[row * kIn + idx]) * kept[col * kIn + idx];
+        }
+        error += std::pow(y[row * kOut + col] - wanted, 2);
+        squares += of_small * of_small;
+      }
+    EXPECT_LE(std::sqrt(error / squares), allowed) << rows << " rows, massive in " << massive_rows;
+  };
+  on_every_target([&] {
+    check(few_rows_quantised, 8, 8, 0.01);
+    check(few_rows_quantised, 64, 64, 0.01);
+    check(many_rows_quantised, kRows, 20, 0.01);
+    check(many_rows_quantised, kRows, kRows, 0.6);
+  });
+}
+
 // Where 1 / scale would overflow, zeros would become something else.
 TEST(QuantisedProducts, TakeTheLeastNumbersAsZeros) {
   for (Kernel kernel : {few_rows_quantised, many_rows_quantised})
