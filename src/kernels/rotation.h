@@ -25,7 +25,8 @@ constexpr int64_t long_group_width(int64_t first, int64_t in) {
 }
 // ... and the square of what its rotation multiplies lengths by.
 constexpr float rotated_length(int64_t width) {
-  return static_cast<float>(width / 2);
+  const int64_t square = width / 2;
+  return static_cast<float>(square);
 }
 
 constexpr int64_t long_groups_of(int64_t in) {
