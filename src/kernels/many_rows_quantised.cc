@@ -415,9 +415,10 @@ struct Kernel {
 };
 
 // Rounds x into the tiles that the micro-kernel walks: rotated with one scale for a long group, else with one
-// for 32 inputs.
+// for 32 inputs. Where they are rotated, `above` [rows] is as find_massive() tells it, found here if it
+// `finds`.
 template <int64_t kTarget, int kBits>
-void RoundRows(const Product& product, const QuantisedMatrix& shape, const float* above, int32_t* x,
+void RoundRows(const Product& product, const QuantisedMatrix& shape, bool finds, float* above, int32_t* x,
                float* scales, float* sums) {
   using Arith = Arithmetic<kTarget, kBits>;
   constexpr int kRowPieces = Kernel<kTarget, kBits>::kRowPieces;
@@ -447,6 +448,7 @@ void RoundRows(const Product& product, const QuantisedMatrix& shape, const float
       const int64_t row = tile * kHeight + line;
       const bool is_row = row < product.rows;
       if (!is_row) std::memset(quants, 0, sizeof quants);
+      if (is_row && finds) above[row] = massive_above(product.x + row * product.x_stride, shape.in);
       for (int64_t first = 0; first < groups; first += kGroupsOfLong) {
         RoundedGroup rounded{0.0f, 0};
         LongGroup from{};
@@ -479,11 +481,12 @@ void RunBits(std::span<const QuantisedProduct> products) {
   float* sums = scales + count;
   float* above = sums + count;
   massive.clear();
+  RoundRows<kTarget, kBits>(first, shape, shape.is_rotated, above, x, scales, sums);
   if (shape.is_rotated) {
-    find_massive(first, shape.in, above, massive);
-    keep_few_massive(first.rows, above, massive);
+    collect_massive(first, shape.in, above, massive);
+    if (!keep_few_massive(first.rows, above, massive))
+      RoundRows<kTarget, kBits>(first, shape, false, above, x, scales, sums);
   }
-  RoundRows<kTarget, kBits>(first, shape, above, x, scales, sums);
   for (const auto& [product, weight] : products) {
     multiply_blocked(Kernel<kTarget, kBits>{*weight, x, scales, sums}, product, weight->out,
                      weight->row_scales);

@@ -27,82 +27,82 @@ struct RotationSigns {
 };
 inline constexpr RotationSigns kRotationSigns;
 
+// The steps of the transform that pair numbers so far apart, whole vectors of D at least, over `size` aligned
+// numbers: each is loaded and stored once.
+template <class D, int kCount>
+HWY_INLINE void TakeSteps(D d, float* numbers, int64_t size, const int64_t (&steps)[kCount]) {
+  constexpr int kVectors = 1 << kCount;
+  int64_t all = 0;
+  for (const int64_t step : steps) all |= step;
+  for (int64_t first = 0; first < size; first += static_cast<int64_t>(hn::Lanes(d))) {
+    if ((first & all) != 0) continue;
+    auto place = [&](int idx) {
+      int64_t at = first;
+      for (int bit = 0; bit < kCount; ++bit) at += (idx >> bit & 1) * steps[bit];
+      return numbers + at;
+    };
+    hn::Vec<D> v[kVectors];
+#pragma GCC unroll 8
+    for (int idx = 0; idx < kVectors; ++idx) v[idx] = hn::Load(d, place(idx));
+#pragma GCC unroll 3
+    for (int step = 1; step < kVectors; step *= 2)
+#pragma GCC unroll 8
+      for (int idx = 0; idx < kVectors; ++idx)
+        if ((idx & step) == 0) {
+          const auto low = v[idx], high = v[idx + step];
+          v[idx] = hn::Add(low, high);
+          v[idx + step] = hn::Sub(low, high);
+        }
+#pragma GCC unroll 8
+    for (int idx = 0; idx < kVectors; ++idx) hn::Store(v[idx], d, place(idx));
+  }
+}
+
+#if HWY_TARGET != HWY_SCALAR
+// A step within vectors: each lane and its partner, the sum in the lower, the difference in the upper.
+template <class D>
+HWY_INLINE hn::Vec<D> StepInLanes(D d, hn::Vec<D> v, hn::Vec<D> partner, int32_t step) {
+  const hn::RebindToSigned<D> d_int;
+  const auto is_upper =
+      hn::RebindMask(d, hn::Ne(hn::And(hn::Iota(d_int, 0), hn::Set(d_int, step)), hn::Zero(d_int)));
+  return hn::IfThenElse(is_upper, hn::Sub(partner, v), hn::Add(v, partner));
+}
+#endif
+
 // The group of a row that begins at x, `count` inputs and then zeros, without magnitudes above `most`, into
-// `to`, `width` of them.
+// `to`, aligned, `width` of them.
 HWY_INLINE void RotateGroup(const float* x, int64_t count, float most, int64_t width, float* to) {
   const hn::CappedTag<float, 8> d;
-  using V = hn::Vec<decltype(d)>;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr size_t kMostLanes = HWY_MIN(HWY_LANES(float), 8);
+  static_assert(sizeof(kRotatedBits) == 7 * sizeof(int64_t), "the steps below");
   std::memcpy(to, x, static_cast<size_t>(count) * sizeof(float));
   std::memset(to + count, 0, static_cast<size_t>(width - count) * sizeof(float));
-  for (int64_t idx = 0; idx < width; idx += lanes) {
-    const V v = hn::Load(d, to + idx);
-    const V kept = hn::IfThenZeroElse(hn::Gt(hn::Abs(v), hn::Set(d, most)), v);
-    hn::Store(hn::Mul(kept, hn::Load(d, kRotationSigns.of + idx)), d, to + idx);
-  }
-  for (const int64_t step : kRotatedBits) {
-    if (step >= width) break;
-    if (step >= lanes) {
-      for (int64_t low = 0; low < width; low += lanes) {
-        if ((low & step) != 0) continue;
-        const V one = hn::Load(d, to + low), two = hn::Load(d, to + low + step);
-        hn::Store(hn::Add(one, two), d, to + low);
-        hn::Store(hn::Sub(one, two), d, to + low + step);
-      }
-      continue;
-    }
+  for (int64_t idx = 0; idx < width; idx += static_cast<int64_t>(hn::Lanes(d))) {
+    auto v = hn::Load(d, to + idx);
+    v = hn::IfThenZeroElse(hn::Gt(hn::Abs(v), hn::Set(d, most)), v);
+    v = hn::Mul(v, hn::Load(d, kRotationSigns.of + idx));
 #if HWY_TARGET != HWY_SCALAR
-    // Each lane and its partner: the sum in the lower, the difference in the upper.
-    const hn::RebindToSigned<decltype(d)> d_int;
-    const auto is_upper = hn::RebindMask(
-        d, hn::Ne(hn::And(hn::Iota(d_int, 0), hn::Set(d_int, static_cast<int32_t>(step))), hn::Zero(d_int)));
-    for (int64_t at = 0; at < width; at += lanes) {
-      const V v = hn::Load(d, to + at);
-      const V partner = step == 1 ? hn::Shuffle2301(v) : hn::ConcatLowerUpper(d, v, v);
-      hn::Store(hn::IfThenElse(is_upper, hn::Sub(partner, v), hn::Add(v, partner)), d, to + at);
-    }
+    v = StepInLanes(d, v, hn::Shuffle2301(v), 1);
+    if constexpr (kMostLanes == 8) v = StepInLanes(d, v, hn::ConcatLowerUpper(d, v, v), 4);
 #endif
+    hn::Store(v, d, to + idx);
   }
+  if constexpr (kMostLanes < 4) TakeSteps(d, to, width, {1});
+  if constexpr (kMostLanes < 8) TakeSteps(d, to, width, {4});
+  TakeSteps(d, to, width, {8, 16, 32});
+  if (width == kLongGroup)
+    TakeSteps(d, to, width, {64, 128});
+  else
+    TakeSteps(d, to, width, {64});
 }
 
 // The transform alone, of `width` columns of 16 rows, aligned.
 HWY_INLINE void TransformColumns(float* columns, int64_t width) {
   const hn::CappedTag<float, 16> d;
-  using V = hn::Vec<decltype(d)>;
-  // Three bits at a time, so that values are loaded and stored once for three steps.
-  auto steps = [&](int64_t first, int64_t second, int64_t third) HWY_ATTR {
-    for (int64_t input = 0; input < width; ++input) {
-      if ((input & (first | second | third)) != 0) continue;
-      for (int64_t lane = 0; lane < kTileRows; lane += static_cast<int64_t>(hn::Lanes(d))) {
-        float* at = columns + input * kTileRows + lane;
-        auto place = [=](int idx) {
-          return at + kTileRows * ((idx & 1) * first + (idx >> 1 & 1) * second + (idx >> 2) * third);
-        };
-        V v[8];
-#pragma GCC unroll 8
-        for (int idx = 0; idx < 8; ++idx) v[idx] = hn::Load(d, place(idx));
-#pragma GCC unroll 3
-        for (int step = 1; step < 8; step *= 2)
-#pragma GCC unroll 8
-          for (int idx = 0; idx < 8; ++idx)
-            if ((idx & step) == 0) {
-              const V low = v[idx], high = v[idx + step];
-              v[idx] = hn::Add(low, high);
-              v[idx + step] = hn::Sub(low, high);
-            }
-#pragma GCC unroll 8
-        for (int idx = 0; idx < 8; ++idx) hn::Store(v[idx], d, place(idx));
-      }
-    }
-  };
-  steps(1, 4, 8);
-  steps(16, 32, 64);
-  if (width < kLongGroup) return;
-  for (int64_t at = 0; at < kHalfLongGroup * kTileRows; at += static_cast<int64_t>(hn::Lanes(d))) {
-    const V low = hn::Load(d, columns + at), high = hn::Load(d, columns + at + kHalfLongGroup * kTileRows);
-    hn::Store(hn::Add(low, high), d, columns + at);
-    hn::Store(hn::Sub(low, high), d, columns + at + kHalfLongGroup * kTileRows);
-  }
+  const int64_t size = width * kTileRows;
+  TakeSteps(d, columns, size, {1 * kTileRows, 4 * kTileRows, 8 * kTileRows});
+  TakeSteps(d, columns, size, {16 * kTileRows, 32 * kTileRows, 64 * kTileRows});
+  if (width == kLongGroup) TakeSteps(d, columns, size, {128 * kTileRows});
 }
 
 // Changes the signs of columns, before the transform or, where it is undone, after it.
