@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The products' unit tests and what their fuzzer keeps, compiled once for any 64-bit ARM and run by qemu on processors with NEON alone,
+# Unit tests of products and attention, and what the products' fuzzer keeps, compiled once for any 64-bit ARM and run by qemu on processors with NEON alone,
 # with its dot products, and with its 8-bit matrix products.
 #   tests/arm.sh [BUILD FOLDER]
 # Without a cross compiler (g++-aarch64-linux-gnu), qemu-aarch64 (qemu-user) or GoogleTest's sources (googletest) it says so and
@@ -36,13 +36,14 @@ xargs -0 -r -n2 -P"$(nproc)" sh -c "$compiler ${flags//$'\n'/ } -march=armv8-a -
 "$compiler" -fopenmp -o "$build/kernels_test" $(objects "${tests[@]}" "${sources[@]}")
 "$compiler" -fopenmp -o "$build/products_replay" $(objects "${replay[@]}" "${sources[@]}")
 
-# A processor, and the targets that it has.
+# A processor, and the targets that it has. Attention is the same with all of them.
 export OMP_NUM_THREADS=2
 status=0
+attention='*Attention*'
 while read -r processor targets; do
   emulate="qemu-aarch64 -cpu $processor -L /usr/aarch64-linux-gnu"
   echo "== kernels_test, $processor: $targets"
-  VLM_TEST_TARGETS=$targets $emulate "$build/kernels_test" --gtest_brief=1 || status=1
+  VLM_TEST_TARGETS=$targets $emulate "$build/kernels_test" --gtest_brief=1 --gtest_filter="-$attention" || status=1
   echo "== products corpus, $processor"
   $emulate "$build/products_replay" tests/fuzz/corpus/products || status=1
 done << 'END'
@@ -50,4 +51,7 @@ cortex-a72 NEON
 neoverse-n1 NEON_DOTPROD NEON
 max NEON_I8MM NEON_DOTPROD NEON
 END
+echo "== attention, cortex-a72"
+VLM_TEST_TARGETS=NEON qemu-aarch64 -cpu cortex-a72 -L /usr/aarch64-linux-gnu "$build/kernels_test" --gtest_brief=1 \
+  --gtest_filter="$attention" || status=1
 exit $status
