@@ -70,8 +70,10 @@ Expected expected(const Attention& args, const Kept& k, const Kept& v, int64_t b
   // one for each of a block and each block; and a few for the quotient.
   const double roundings = (keys + 8) + (64 + keys / 32 + 12);
   const double of_magnitudes = roundings * kUnit + rounding_of_products(args);
-  // With bfloat16, values and products below the least normal number are 0.
-  const double least = args.may_round ? 2 * 0x1p-126 : kLeast;
+  // With bfloat16, values and products below the least normal number are 0; and so are weights times the
+  // scales of int8, which its numbers are multiplied by.
+  const double of_bfloat16 = args.kv_type == KvType::int8 ? 128 * 0x1p-126 : 2 * 0x1p-126;
+  const double least = args.may_round ? of_bfloat16 : kLeast;
   for (size_t at = 0; at < result.values.size(); ++at) {
     result.values[at] /= total;
     result.bounds[at] = 1.1 * (misses[at] + missed * std::fabs(result.values[at])) / total +

@@ -77,7 +77,7 @@ class Choices {
 
 // One of the instruction sets of this machine, on one to three threads.
 inline void choose_target(Choices& choices) {
-  const std::vector<int64_t> targets = usable_targets();
+  static const std::vector<int64_t> targets = usable_targets();  // once one is chosen there is only that
   const int64_t idx = choices.below("target", static_cast<int64_t>(targets.size()));
   use_only_target(targets[static_cast<size_t>(idx)]);
   set_num_threads(static_cast<int>(choices.below("helpers", 3)) + 1);

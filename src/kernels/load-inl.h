@@ -6,6 +6,7 @@
 #define VLM_KERNELS_LOAD_INL_H_
 #endif
 
+#include "base/half.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,6 +19,15 @@ template <class D>
 HWY_INLINE hn::Vec<D> LoadFloats(D d, const float* from) {
   return hn::LoadU(d, from);
 }
+#if HWY_TARGET == HWY_SCALAR
+// Highway 1.0.3 takes infinities and NaNs of float16 for numbers here.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadFloats(D d, const hwy::float16_t* from) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  return hn::Set(d, half_to_float(bits));
+}
+#endif
 template <class D, typename Half>
 HWY_INLINE hn::Vec<D> LoadFloats(D d, const Half* from) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<Half, D>(), from));

@@ -344,6 +344,24 @@ TEST(FewRowsDense, IsTheProduct) {
   });
 }
 
+TEST(DenseProducts, KeepWhatIsNotFinite) {
+  for (auto kernel : {few_rows_dense, many_rows_dense})
+    on_every_target([&] {
+      for (Float type : {Float::bf16, Float::f16}) {
+        constexpr int64_t kIn = 40, kOut = 3;
+        std::vector<uint16_t> weights(kOut * kIn, type == Float::f16 ? 0x3c00 : 0x3f80);  // 1
+        weights[7] = type == Float::f16 ? 0x7c00 : 0x7f80;                                // infinity
+        weights[kIn + 9] = type == Float::f16 ? 0x7e00 : 0x7fc0;                          // no number
+        Floats x(kIn), y(kOut);
+        for (int64_t idx = 0; idx < kIn; ++idx) x[idx] = 1.0f;
+        kernel({x.data(), kIn, y.data(), kOut, 1, nullptr}, {weights.data(), type, kOut, kIn, kIn});
+        EXPECT_TRUE(std::isinf(y[0]));
+        EXPECT_TRUE(std::isnan(y[1]));
+        EXPECT_EQ(y[2], 40.0f);
+      }
+    });
+}
+
 TEST(ManyRowsDense, IsTheProduct) {
   on_every_target([] {
     for (Float type : {Float::f32, Float::bf16, Float::f16})

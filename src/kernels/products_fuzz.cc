@@ -328,7 +328,9 @@ double magnitude_of(const T* row, int64_t first, int64_t count) {
   return sum;
 }
 
-// Weights are rotated and rounded, and come back: each rotated number is within half a step of its group.
+// Weights are rotated and rounded, and come back: each rotated number is within half a step of its group, and
+// so the weights' errors squared are no more than all of these. (What fills up the last group is left out of
+// the weights, and rotated again they are others.)
 Memory rotated_matrix(Choices& choices, QuantisedMatrix shape) {
   shape.is_rotated = true;
   Memory memory(shape);
@@ -354,9 +356,15 @@ Memory rotated_matrix(Choices& choices, QuantisedMatrix shape) {
                             magnitude_of(wanted.data(), first, rotated_width(shape.in)));
       const double off =
           0.5 * step + 128 * length * half_place(step / length, row_scale) + slack + length * kLeast;
-      for (int64_t idx = first; idx < first + width; ++idx)
+      for (int64_t idx = first; idx < first + width && first + width <= shape.in; ++idx)
         expect_near(found[static_cast<size_t>(idx)], wanted[static_cast<size_t>(idx)], off, "rotated weight",
                     row, idx);
+      double error = 0;
+      for (int64_t idx = first; idx < std::min(first + width, shape.in); ++idx)
+        error += std::pow(kept.row(row)[idx] - static_cast<double>(weights[row * stride + idx]), 2);
+      if (std::sqrt(error) > off * std::sqrt(static_cast<double>(width) / length))
+        Choices::fail(fmt::format("group [{}, {}] has an error of {:.6g}, a step of {:.6g}", row,
+                                  first / kLongGroup, std::sqrt(error), step));
     }
   }
   return memory;
