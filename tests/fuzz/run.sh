@@ -19,13 +19,14 @@ flags="-std=c++20 -include tests/fuzz/clang_prelude.h -O1 -g1 -w -fopenmp=libgom
   -Isrc -Iinclude -isystem /usr/include/torch/csrc/api/include $(pkg-config --cflags vips cairo libpcre2-8 libutf8proc libavformat libavcodec libavutil libswscale)"
 libraries="-ltorch_cpu -lc10 -lfmt -lz -lgomp -lhwy $(pkg-config --libs vips cairo libpcre2-8 libutf8proc libavformat libavcodec libavutil libswscale) -ljpeg -lavif"
 
+newest=$(ls -t src/*/*.h include/*/*.h | head -n 1)
 objects=()
 : > "$build/todo"
 for source in src/{base,tensor,media,text,weights}/*.cc src/kernels/*.cc; do
   [[ $source =~ _(test|bench|fuzz)\.cc$ ]] && continue
   object=$build/$(echo "${source#src/}" | tr / _).o
   objects+=("$object")
-  [ "$object" -nt "$source" ] || printf '%s\0%s\0' "$source" "$object" >> "$build/todo"
+  [ "$object" -nt "$source" ] && [ "$object" -nt "$newest" ] || printf '%s\0%s\0' "$source" "$object" >> "$build/todo"
 done
 xargs -0 -r -n2 -P"$(nproc)" sh -c "$compiler ${flags//$'\n'/ } -fsanitize=address,undefined,fuzzer-no-link -c \$0 -o \$1" < "$build/todo"
 
