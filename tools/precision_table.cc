@@ -212,7 +212,7 @@ constexpr char kIntroduction[] =
     "round what these are multiplied by to 8 bits. int8 rotates both (speed.md), with a scale for 256 "
     "weights "
     "and\n"
-    "one for 256 inputs (32 where 64 rows or fewer are multiplied); int4 has groups of 32, and rotates as "
+    "one for 256 inputs (32 where 32 rows or fewer are multiplied); int4 has groups of 32, and rotates as "
     "well where\n"
     "more than 64 rows are multiplied and the machine has VNNI. Made on a machine that multiplies "
     "bfloat16 "

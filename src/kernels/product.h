@@ -18,31 +18,37 @@ struct Product {
 };
 
 // Up to so many rows the first kernel of each pair serves, which takes weights as they lie: a product is
-// bound by reading them, or the second's panels take longer to make than they save.
+// bound by reading them, or the second's panels take longer to make than they save. Those of a rotated matrix
+// are copies.
 constexpr int64_t kFewRows = 8;
 #if defined(__x86_64__)
-constexpr int64_t kFewRowsQuantised = 64;
+constexpr int64_t kFewRowsQuantised = 64, kFewRowsRotated = 32;
 #else
-constexpr int64_t kFewRowsQuantised = 8;  // where nothing was measured
+constexpr int64_t kFewRowsQuantised = 8, kFewRowsRotated = 8;  // where nothing was measured
 #endif
+inline int64_t few_rows_of(const QuantisedMatrix& weight) {
+  return weight.is_rotated ? kFewRowsRotated : kFewRowsQuantised;
+}
 
-// Both round x to 8 bits in groups of 32 along the input, each group with its own scale, so a channel that is
-// 100 times larger than the others costs accuracy only to the 31 beside it; but see are_many_rows_rotated().
-// A group whose scale, the largest magnitude / 127, is no normal number becomes zeros; an infinite one makes
-// outputs that are not finite.
+// Both round x to 8 bits, each group along the input with its own scale: of 32 as it is, so a channel that is
+// 100 times larger than the others costs accuracy only to the 31 beside it, or, beside a rotated matrix, of
+// 32 (few rows) or 256 (many), rotated and without massive inputs (kernels/massive.h); but see
+// are_many_rows_rotated(). A group whose scale, the largest magnitude / 127, is no normal number becomes
+// zeros; an infinite one makes outputs that are not finite.
 void few_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 void many_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 
 // Products of one x, which is rounded once, and threads are called together once for few rows: all have the
-// same x, rows, bits and inputs.
+// same x, rows, bits, inputs and rotation.
 struct QuantisedProduct {
   Product product;
   const QuantisedMatrix* weight = nullptr;
 };
 void few_rows_quantised_together(std::span<const QuantisedProduct> products);
 void many_rows_quantised_together(std::span<const QuantisedProduct> products);
-// Whether many rows are rotated and rounded in groups of 128 here, and the weights again with them: so it is
-// where the machine multiplies bytes in fours. many_rows_rotated() is what serves there, and nowhere else.
+// Whether many rows are rotated whatever the matrix is kept as, and weights that are not are rotated and
+// rounded again in groups of 256: so it is where the machine multiplies bytes in fours. many_rows_rotated()
+// is what serves there, and nowhere else.
 bool are_many_rows_rotated();
 void many_rows_rotated(std::span<const QuantisedProduct> products);
 

@@ -235,7 +235,7 @@ Operands operands_of(const Tensor& x, int64_t rows, const Matrix& weight, const 
 Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
   bool is_float = weight.dense.defined() && weight.dense.scalar_type() == at::kFloat;
   int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
-  bool is_few = rows <= (weight.packed ? kernels::kFewRowsQuantised : kernels::kFewRows);
+  bool is_few = rows <= (weight.packed ? kernels::few_rows_of(weight.packed->view) : kernels::kFewRows);
   tally::Span span("products");
   if (span) span.add(work_of(weight, rows), fmt::format("{} x {} x {}", rows, weight.in, weight.out));
   if (!use_kernel({x, bias, weight.dense.requires_grad() ? weight.dense : Tensor()}) || rows == 0 ||
@@ -284,8 +284,8 @@ std::vector<Tensor> linear_together(const Tensor& x, std::span<const LinearArgs>
     products.push_back({operands.back().product, &layer.weight->packed->view});
     results.push_back(operands.back().y);
   }
-  (rows <= kernels::kFewRowsQuantised ? kernels::few_rows_quantised_together
-                                      : kernels::many_rows_quantised_together)(products);
+  (rows <= kernels::few_rows_of(first.packed->view) ? kernels::few_rows_quantised_together
+                                                    : kernels::many_rows_quantised_together)(products);
   return results;
 }
 
