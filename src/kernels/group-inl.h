@@ -29,10 +29,15 @@ HWY_INLINE RoundedGroup RoundGroup(const float* x, size_t count, int8_t* quants)
   const hn::CappedTag<float, 16> d;
   const hn::RebindToSigned<decltype(d)> d_int;
   const hn::Rebind<int8_t, decltype(d)> d_bytes;
-  auto largest = hn::Abs(hn::LoadU(d, x));
-  for (size_t idx = hn::Lanes(d); idx < count; idx += hn::Lanes(d))
-    largest = hn::Max(largest, hn::Abs(hn::LoadU(d, x + idx)));
-  float scale = hn::GetLane(hn::MaxOfLanes(d, largest)) / 127.0f;
+  // As whole numbers, magnitudes have the same order, and what is not finite is the largest: where infinities
+  // met in a rotation, a maximum of floats might pass over what is no number.
+  auto magnitudes = [&](size_t idx) HWY_ATTR { return hn::BitCast(d_int, hn::Abs(hn::LoadU(d, x + idx))); };
+  auto most = magnitudes(0);
+  for (size_t idx = hn::Lanes(d); idx < count; idx += hn::Lanes(d)) most = hn::Max(most, magnitudes(idx));
+  const int32_t bits = hn::GetLane(hn::MaxOfLanes(d_int, most));
+  float scale;
+  __builtin_memcpy(&scale, &bits, sizeof scale);
+  scale /= 127.0f;
   // Below, 1 / scale would overflow: zeros.
   auto inverse = hn::Set(d, scale >= std::numeric_limits<float>::min() ? 1.0f / scale : 0.0f);
   auto sum = hn::Zero(d_int);

@@ -19,17 +19,13 @@ template <class D>
 HWY_INLINE hn::Vec<D> LoadFloats(D d, const float* from) {
   return hn::LoadU(d, from);
 }
-#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
-// Highway 1.0.3 takes infinities and NaNs of float16 for numbers where the machine does not convert them.
+#if HWY_TARGET == HWY_SCALAR
+// Highway 1.0.3 takes infinities and NaNs of float16 for numbers here.
 template <class D>
 HWY_INLINE hn::Vec<D> LoadFloats(D d, const hwy::float16_t* from) {
-  HWY_ALIGN float values[HWY_LANES(float)];
-  for (size_t lane = 0; lane < hn::Lanes(d); ++lane) {
-    uint16_t bits;
-    __builtin_memcpy(&bits, from + lane, sizeof bits);
-    values[lane] = half_to_float(bits);
-  }
-  return hn::Load(d, values);
+  uint16_t bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  return hn::Set(d, half_to_float(bits));
 }
 #endif
 template <class D, typename Half>

@@ -275,6 +275,27 @@ TEST(QuantisedProducts, TakeMassiveInputs) {
   });
 }
 
+// Rotated, infinities meet: some of what they make is no number, none of it may be passed over.
+TEST(QuantisedProducts, ShowInfiniteInputs) {
+  constexpr int64_t kIn = 264, kOut = 5;
+  const Floats weights = Floats::random(kOut * kIn, 35);
+  for (Kernel kernel : {few_rows_quantised, many_rows_quantised})
+    on_every_target([&] {
+      for (const Form& form : kForms) {
+        const Memory memory = quantised(weights, form, kOut, kIn);
+        for (int64_t first : {0, 3, 70, 255, 258})
+          for (int64_t second : {first, first == 255 ? 254 : first + 1, int64_t{8}, int64_t{263}})
+            for (float sign : {1.0f, -1.0f}) {
+              Floats x = Floats::random(kIn, 36), y(kOut);
+              x[first] = INFINITY, x[second] = sign * INFINITY;
+              kernel({x.data(), kIn, y.data(), kOut, 1, nullptr}, memory.view);
+              for (int64_t col = 0; col < kOut; ++col)
+                ASSERT_FALSE(std::isfinite(y[col])) << first << ", " << second;
+            }
+      }
+    });
+}
+
 // Where 1 / scale would overflow, zeros would become something else.
 TEST(QuantisedProducts, TakeTheLeastNumbersAsZeros) {
   for (Kernel kernel : {few_rows_quantised, many_rows_quantised})
