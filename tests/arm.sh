@@ -22,7 +22,7 @@ flags="-std=c++20 -O2 -fopenmp -DFMT_HEADER_ONLY -Wall -Wextra -Werror -Wno-psab
   -isystem $gtest/include"
 
 sources=(src/base/{parallel,half,error,log}.cc
-  src/kernels/{attention_few,attention_many,cpu,kv_rows,quantised,few_rows_dense,few_rows_quantised,many_rows_dense,many_rows_quantised,many_rows_rotated,massive,roofs,tiles}.cc)
+  src/kernels/{attention_few,attention_many,cpu,kv_rows,quantised,quantised_groups,few_rows_dense,few_rows_quantised,many_rows_dense,many_rows_quantised,many_rows_rotated,massive,roofs,tiles}.cc)
 tests=(src/kernels/{attention,cpu,product,outlier,quantised,roofs}_test.cc "$gtest"/src/gtest{-all,_main}.cc)
 replay=(src/kernels/products_fuzz.cc tests/fuzz/replay.cc)
 

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <tuple>
 
-#include "base/half.h"
+#include "kernels/row_scale.h"
 #include "kernels/scratch.h"
 #include "kernels/targets.h"
 
@@ -59,12 +58,6 @@ constexpr int64_t kMostOfRow = 8;
 constexpr size_t kMostInputs = 32;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-float half_at(const uint8_t* halves, int64_t idx) {
-  uint16_t bits;
-  std::memcpy(&bits, halves + 2 * idx, sizeof bits);
-  return half_to_float(bits);
-}
-
 // What `input` is multiplied by in the rows of a tile.
 void column_of(const QuantisedMatrix& weight, int64_t tile, int64_t input, float* column) {
   int32_t quants[kTileRows] = {};
@@ -89,8 +82,8 @@ void column_of(const QuantisedMatrix& weight, int64_t tile, int64_t input, float
   }
   const uint8_t* scales = weight.scales(tile, input / kGroup);
   for (int64_t row = 0; row < kTileRows; ++row) {
-    const float minimum = weight.has_minimums ? half_at(weight.minimums(tile, input / kGroup), row) : 0.0f;
-    column[row] = (static_cast<float>(quants[row]) + minimum) * half_at(scales, row) *
+    const float minimum = weight.has_minimums ? scale_at(weight.minimums(tile, input / kGroup), row) : 0.0f;
+    column[row] = (static_cast<float>(quants[row]) + minimum) * scale_at(scales, row) *
                   weight.row_scales[tile * kTileRows + row];
   }
 }

@@ -3,6 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "base/half.h"
 
 namespace vlm::kernels {
 
@@ -14,6 +18,13 @@ constexpr float kMostSteps = 32768.0f;
 inline float row_scale_of(float largest) {
   if (!(largest > 0) || !std::isfinite(largest)) return 1.0f;
   return std::ldexp(1.0f, std::clamp(std::ilogb(largest) - 14, -100, 100));
+}
+
+// Of a block's scales or minimums, that of a row.
+inline float scale_at(const uint8_t* halves, int64_t row) {
+  uint16_t bits;
+  std::memcpy(&bits, halves + 2 * row, sizeof bits);
+  return half_to_float(bits);
 }
 
 }  // namespace vlm::kernels
