@@ -1,4 +1,5 @@
-// Products of two bfloat16 pairs at once, where the machine has them. Included once for each instruction set.
+// Products of two bfloat16 pairs at once, where they are the fastest the machine has (kernels/cpu.h).
+// Included once for each instruction set.
 #if defined(VLM_KERNELS_BFLOAT16_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef VLM_KERNELS_BFLOAT16_INL_H_
 #undef VLM_KERNELS_BFLOAT16_INL_H_
@@ -7,6 +8,7 @@
 #endif
 
 #include "hwy/highway.h"
+#include "kernels/cpu.h"
 
 // Highway 1.0.3 has no instruction set with these products: files that use them begin their namespace with
 // this, mark lambdas that call the file's own functions with VLM_ATTR_OF_PAIRS in place of HWY_ATTR, and ask
@@ -63,8 +65,7 @@ HWY_INLINE void StoreElements(int64_t count, float* to, const Load& load) {
 #if VLM_HAS_PAIRS
 
 HWY_INLINE bool has_pairs() {
-  static const bool has = __builtin_cpu_supports("avx512bf16");
-  return has;
+  return chosen_target() == kAvx512Pairs;
 }
 
 struct Pair {

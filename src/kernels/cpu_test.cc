@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <set>
 
 #include "kernels/neon.h"
 #include "kernels/product.h"
@@ -19,8 +20,22 @@ namespace {
 TEST(Cpu, KnowsTheWordsOfTheEnvironment) {
   EXPECT_EQ(level_of("off"), Level::off);
   EXPECT_EQ(level_of("avx2"), Level::avx2);
+  EXPECT_EQ(level_of("avx-vnni"), Level::avx_vnni);
   EXPECT_EQ(level_of("best"), Level::best);
   for (const char* word : {"", "avx512", "AVX2", "none"}) EXPECT_EQ(level_of(word), std::nullopt);
+}
+
+TEST(Cpu, TargetsHaveNamesOfTheirOwnAndCanBeChosen) {
+  const std::vector<int64_t> targets = usable_targets();
+  std::set<std::string> names;
+  for (int64_t target : targets) {
+    EXPECT_TRUE(names.insert(target_name(target)).second) << target_name(target);
+    EXPECT_NE(kernels_description().find(target_name(target)), std::string::npos) << target_name(target);
+    use_only_target(target);
+    EXPECT_EQ(chosen_target(), target);
+  }
+  use_only_target(0);
+  EXPECT_EQ(chosen_target(), targets.front());
 }
 
 #if (HWY_TARGETS & (HWY_TARGETS - 1)) != 0
@@ -57,8 +72,9 @@ TEST(Cpu, FindsWhatTheEmulatedProcessorHas) {
   std::string found;
   for (int64_t target : usable_targets()) found += (found.empty() ? "" : " ") + target_name(target);
   EXPECT_EQ(found, wanted);
-  EXPECT_EQ(chosen_neon(), usable_targets().front());
-  EXPECT_EQ(kernels_description(), target_name(chosen_neon()) + " (compiled: NEON_I8MM, NEON_DOTPROD, NEON)");
+  EXPECT_EQ(chosen_target(), usable_targets().front());
+  EXPECT_EQ(kernels_description(),
+            target_name(chosen_target()) + " (compiled: NEON_I8MM, NEON_DOTPROD, NEON)");
 }
 
 // Each target has instructions of its own: where they are missing, they kill.

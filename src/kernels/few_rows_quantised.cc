@@ -1,3 +1,4 @@
+#include "kernels/cpu.h"
 #include "kernels/massive.h"
 #include "kernels/neon.h"
 #include "kernels/product.h"
@@ -38,12 +39,12 @@ struct Activations {
   int64_t rows;
 };
 
-#if HWY_TARGET == HWY_AVX3_DL
-
 // vpdpbusd multiplies unsigned by signed: 8-bit weights are moved up by 128, and the sums of the activations
 // take that away again.
-template <int kBits>
-constexpr int kOffset = kBits == 8 ? 128 : 0;
+template <int64_t kTarget, int kBits>
+constexpr int kOffset = (kTarget == HWY_AVX3_DL || kTarget == kAvxVnni) && kBits == 8 ? 128 : 0;
+
+#if HWY_TARGET == HWY_AVX3_DL
 
 // In assembler because GCC 12 copies every sum before and after its intrinsic, and takes a register for x.
 HWY_INLINE void AddQuad(VInt& sum, __m512i w, const int8_t* x) {
@@ -82,9 +83,6 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kR
 }
 
 #elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-
-template <int kBits>
-constexpr int kOffset = 0;
 
 // vpmaddubsw adds two products in 16 bits. 8 bits: |w| x (x with the sign of w) is at most 2 * 128 * 127 =
 // 32512. 4 bits: 16 products of at most 15 * 127 make 30480, so a whole group adds up in 16 bits.
@@ -154,10 +152,62 @@ HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kR
   }
 }
 
-#else
+#if HWY_TARGET == HWY_AVX2
 
-template <int kBits>
-constexpr int kOffset = 0;
+// As above for AVX-512, with one sum for each row where registers are scarce.
+HWY_INLINE void AddFour(VInt (&sums)[kVectors], __m256i w0, __m256i w1, const int8_t* x) {
+  __m256i four;
+  asm("vpbroadcastd %[x], %[four]\n\t"
+      "%{vex%} vpdpbusd %[four], %[w0], %[sum0]\n\t"
+      "%{vex%} vpdpbusd %[four], %[w1], %[sum1]"
+      : [sum0] "+x"(sums[0].raw), [sum1] "+x"(sums[1].raw), [four] "=&x"(four)
+      : [w0] "x"(w0), [w1] "x"(w1), [x] "m"(*reinterpret_cast<const int32_t*>(x)));
+}
+
+template <int64_t kTarget, int kBits, int kRows>
+requires(kTarget == kAvxVnni) HWY_INLINE
+    void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
+  constexpr bool kHasOthers = kRows <= 2;
+  VInt others[kRows][kVectors];
+  if constexpr (kHasOthers)
+#pragma GCC unroll 2
+    for (auto& row : others) row[0] = row[1] = hn::Zero(DInt());
+  const __m256i* from = reinterpret_cast<const __m256i*>(quants);
+#pragma GCC unroll 4
+  for (int pair = 0; pair < 4; ++pair) {
+    __m256i w[2][kVectors];  // of an even quad and of an odd one
+#pragma GCC unroll 2
+    for (int vector = 0; vector < kVectors; ++vector)
+      if constexpr (kBits == 8) {
+        const __m256i signs = _mm256_set1_epi8(-128);
+        w[0][vector] = _mm256_xor_si256(_mm256_loadu_si256(from + pair * 4 + vector), signs);
+        w[1][vector] = _mm256_xor_si256(_mm256_loadu_si256(from + pair * 4 + 2 + vector), signs);
+      } else {
+        const __m256i both = _mm256_loadu_si256(from + pair * 2 + vector), mask = _mm256_set1_epi8(15);
+        w[0][vector] = _mm256_and_si256(both, mask);
+        w[1][vector] = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
+      }
+#pragma GCC unroll 4
+    for (int row = 0; row < kRows; ++row) {
+      const int8_t* at = x + row * kGroup + pair * 8;
+      AddFour(sums[row], w[0][0], w[0][1], at);
+      if constexpr (kHasOthers)
+        AddFour(others[row], w[1][0], w[1][1], at + 4);
+      else
+        AddFour(sums[row], w[1][0], w[1][1], at + 4);
+    }
+  }
+  if constexpr (kHasOthers)
+#pragma GCC unroll 2
+    for (int row = 0; row < kRows; ++row)
+#pragma GCC unroll 2
+      for (int vector = 0; vector < kVectors; ++vector)
+        sums[row][vector] = hn::Add(sums[row][vector], others[row][vector]);
+}
+
+#endif
+
+#else
 
 template <int64_t kTarget, int kBits, int kRows>
 HWY_INLINE void AddGroup(const uint8_t* quants, const int8_t* x, VInt (&sums)[kRows][kVectors]) {
@@ -207,9 +257,9 @@ HWY_INLINE VFloat LoadHalf(const uint8_t* from) {
                                            reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
-// With one row the hardware's prefetchers keep the stream of weights flowing; software's only cost time. With
-// more, arithmetic takes as long as reading, and the two overlap only when weights are asked for this far
-// ahead, into the second-level cache: the first is full of x.
+// Arithmetic takes as long as reading, and the two overlap only when weights are asked for this far ahead,
+// into the second-level cache: the first is full of x. But with one row AMD's prefetchers keep the stream of
+// weights flowing, and software's only cost time.
 constexpr int64_t kAhead = 8192;
 
 // What a kernel must know of a matrix when it is compiled.
@@ -234,6 +284,7 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
   const int64_t groups = weight.groups();
   constexpr int64_t kQuantBytes = kGroup * kTileRows * kBits / 8;
   constexpr int64_t kHalvesBytes = kTileRows * 2 * (kMinimums ? 2 : 1);
+  const bool asks_ahead = kRows > 1 || !is_amd();
   int64_t at = first_row;
   for (int64_t first = 0; first < groups; first += Kind::kRotated ? kGroupsOfLong : 1) {
     // Groups that share scales.
@@ -247,7 +298,7 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
       if (kMinimums) minimums[vector] = LoadHalf(halves + 2 * kTileRows + vector * kLanes * 2);
     }
     for (int64_t group = 0; group < count; ++group, quants += kQuantBytes, at += x.rows) {
-      if (kRows > 1) {
+      if (asks_ahead) {
         constexpr int64_t kBytes = kQuantBytes + (Kind::kRotated ? 0 : kHalvesBytes);
 #pragma GCC unroll 16
         for (int64_t byte = 0; byte < kBytes; byte += 64) __builtin_prefetch(quants + kAhead + byte, 0, 2);
@@ -257,7 +308,8 @@ void Tile(const QuantisedMatrix& weight, int64_t tile, const Activations& x, int
       for (int row = 0; row < kRows; ++row)
 #pragma GCC unroll 16
         for (int vector = 0; vector < kVectors; ++vector)
-          sums[row][vector] = kOffset<kBits> != 0 ? hn::Set(DInt(), x.starts[at + row]) : hn::Zero(DInt());
+          sums[row][vector] =
+              kOffset<kTarget, kBits> != 0 ? hn::Set(DInt(), x.starts[at + row]) : hn::Zero(DInt());
       AddGroup<kTarget, kBits, kRows>(quants, x.quants + at * kGroup, sums);
 #pragma GCC unroll 16
       for (int vector = 0; vector < kVectors; ++vector) {
@@ -313,7 +365,7 @@ void Run(std::span<const QuantisedProduct> products) {
   float* above = reinterpret_cast<float*>(quants + count * kGroup);
   massive.clear();
   if (shape.is_rotated) find_massive(first, shape.in, above, massive);
-  const int32_t offset = shape.bits == 8 ? kOffset<8> : kOffset<4>;
+  const int32_t offset = shape.bits == 8 ? kOffset<kTarget, 8> : kOffset<kTarget, 4>;
   for_each_balanced(long_groups_of(shape.in), 8 * rows * shape.in, [=](int64_t part) {
     HWY_ALIGN float buffer[kLongGroup];
     const int64_t first_group = part * kGroupsOfLong,
@@ -350,7 +402,10 @@ void Run(std::span<const QuantisedProduct> products) {
 
 void FewRowsQuantised(std::span<const QuantisedProduct> products) {
 #if HWY_ARCH_ARM_A64
-  if (chosen_neon() != HWY_NEON) return Run<kNeonDotProd>(products);
+  if (chosen_target() != HWY_NEON) return Run<kNeonDotProd>(products);
+#endif
+#if HWY_TARGET == HWY_AVX2
+  if (chosen_target() == kAvxVnni) return Run<kAvxVnni>(products);
 #endif
   Run<HWY_TARGET>(products);
 }

@@ -2,7 +2,6 @@
 
 #include "kernels/blocked.h"
 #include "kernels/massive.h"
-#include "kernels/neon.h"
 #include "kernels/product.h"
 #include "kernels/targets.h"
 
@@ -11,6 +10,7 @@
 #include "hwy/foreach_target.h"
 //
 #include "hwy/highway.h"
+#include "kernels/arithmetic-inl.h"
 #include "kernels/group-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -25,160 +25,6 @@ void ManyRowsQuantised(std::span<const QuantisedProduct> products) {
 }
 
 #else
-
-using DFloat = hn::CappedTag<float, 16>;
-using DInt = hn::RebindToSigned<DFloat>;
-using VInt = hn::Vec<DInt>;
-using VFloat = hn::Vec<DFloat>;
-constexpr int kLanes = HWY_MIN(HWY_LANES(float), 16);
-// A micro-tile has at least two vectors of columns, so that loading x once serves two products.
-constexpr int kPanelVectors = static_cast<int>(kTileRows) / kLanes;
-constexpr int kPanelsAtOnce = kLanes == 16 ? 2 : 1;
-constexpr int kVectors = kPanelVectors * kPanelsAtOnce;
-// AVX2: 6 x 2 sums, 2 vectors of W, 1 of x and 1 product fill the 16 registers. AVX-512: 12 sums in 32-bit
-// integers and 12 in float, of 32 registers.
-constexpr int kHeight = 6;
-
-// How a group multiplies: x and W lie as 32-bit pieces of four inputs, or as kParts pieces of two. AddPiece
-// adds the products of one piece of x with the pieces of 16 columns. Where kTakesBytes, W's values may be any
-// of 8 bits, so that 4-bit ones can bring their minimums along. Where kInPairs, AddGroup takes the place of
-// AddPiece: pieces of eight inputs of two rows, or of two columns, lie side by side.
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-
-// 8 bits: both widened to 16, where sums of two products are exact. 4 bits: the 16 products of a group that
-// share 16 bits are at most 15 * 127 each, 30480 together.
-#if HWY_TARGET == HWY_AVX2
-// In assembler because 12 sums, 2 vectors of W and 2 temporaries take all 16 registers, which GCC 12 does not
-// manage from intrinsics: it spills half of the sums in the inner loop, which takes 1.6 times as long.
-#define VLM_ADD_PIECE(multiply, add)                                                                       \
-  __m256i piece, product;                                                                                  \
-  asm("vpbroadcastd %[x], %[piece]\n\t" multiply " %[piece], %[w0], %[product]\n\t" multiply               \
-      " %[piece], %[w1], %[piece]\n\t" add " %[product], %[sum0], %[sum0]\n\t" add                         \
-      " %[piece], %[sum1], %[sum1]"                                                                        \
-      : [sum0] "+x"(sums[0].raw), [sum1] "+x"(sums[1].raw), [piece] "=&x"(piece), [product] "=&x"(product) \
-      : [w0] "x"(w[0].raw), [w1] "x"(w[1].raw), [x] "m"(*x))
-#endif
-
-template <int64_t kTarget, int kBits>
-struct Arithmetic {
-  static constexpr int kParts = kBits == 8 ? 2 : 1;
-  static constexpr bool kTakesBytes = kBits == 8, kInPairs = false;
-  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
-#if HWY_TARGET == HWY_AVX2
-    if constexpr (kBits == 8) {
-      VLM_ADD_PIECE("vpmaddwd", "vpaddd");
-    } else {
-      VLM_ADD_PIECE("vpmaddubsw", "vpaddw");
-    }
-#else
-    const __m512i piece = _mm512_set1_epi32(*x);
-#pragma GCC unroll 2
-    for (int vector = 0; vector < kVectors; ++vector)
-      if constexpr (kBits == 8)
-        sums[vector].raw = _mm512_add_epi32(sums[vector].raw, _mm512_madd_epi16(w[vector].raw, piece));
-      else
-        sums[vector].raw = _mm512_add_epi16(sums[vector].raw, _mm512_maddubs_epi16(w[vector].raw, piece));
-#endif
-  }
-};
-
-#else
-
-template <int64_t kTarget, int kBits>
-struct Arithmetic {
-  static constexpr int kParts = 1;
-  static constexpr bool kTakesBytes = true, kInPairs = false;
-  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
-    const DInt d;
-    for (int byte = 0; byte < 4; ++byte) {
-      auto take = [&](VInt v) { return hn::ShiftRight<24>(hn::ShiftLeftSame(v, 24 - 8 * byte)); };
-      for (int vector = 0; vector < kVectors; ++vector)
-        sums[vector] = hn::Add(sums[vector], hn::Mul(take(w[vector]), take(hn::Set(d, *x))));
-    }
-  }
-};
-
-#if HWY_ARCH_ARM_A64
-
-template <int kBits>
-struct Arithmetic<kNeonDotProd, kBits> {
-  static constexpr int kParts = 1;
-  static constexpr bool kTakesBytes = true, kInPairs = false;
-  static HWY_INLINE void AddPiece(VInt (&sums)[kVectors], const VInt (&w)[kVectors], const int32_t* x) {
-    const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(*x));
-#pragma GCC unroll 4
-    for (int vector = 0; vector < kVectors; ++vector)
-      sums[vector].raw = add_dots(sums[vector].raw, vreinterpretq_s8_s32(w[vector].raw), four);
-  }
-};
-
-// One instruction multiplies eight inputs of two rows by those of two columns: 24 of them, of three pairs of
-// rows and eight of columns, add up in 24 registers.
-template <int kBits>
-struct Arithmetic<kNeonI8mm, kBits> {
-  static constexpr int kParts = 1;
-  static constexpr bool kTakesBytes = true, kInPairs = true;
-  // Of four inputs of 16 columns, and of the next four: eight of two columns.
-  static HWY_INLINE void PairColumns(int32_t* pieces) {
-    for (int octet = 0; octet < 4; ++octet, pieces += 2 * kTileRows) {
-      int32x4x2_t pairs[kVectors];
-#pragma GCC unroll 4
-      for (int vector = 0; vector < kVectors; ++vector)
-        pairs[vector] = vzipq_s32(vld1q_s32(pieces + vector * 4), vld1q_s32(pieces + kTileRows + vector * 4));
-#pragma GCC unroll 4
-      for (int vector = 0; vector < kVectors; ++vector) {
-        vst1q_s32(pieces + vector * 8, pairs[vector].val[0]);
-        vst1q_s32(pieces + vector * 8 + 4, pairs[vector].val[1]);
-      }
-    }
-  }
-  static HWY_INLINE void AddGroup(VInt (&sums)[kHeight][kVectors], const int32_t* w, const int32_t* x) {
-    int32x4_t pairs[kHeight / 2][2 * kVectors];
-#pragma GCC unroll 16
-    for (auto& row : pairs)
-#pragma GCC unroll 16
-      for (int32x4_t& pair : row) pair = vdupq_n_s32(0);
-#pragma GCC unroll 4
-    for (int octet = 0; octet < 4; ++octet) {
-      int8x16_t rows[kHeight / 2];
-#pragma GCC unroll 4
-      for (int row = 0; row < kHeight / 2; ++row)
-        rows[row] = vreinterpretq_s8_s32(vld1q_s32(x + row * 16 + octet * 4));
-#pragma GCC unroll 16
-      for (int column = 0; column < 2 * kVectors; ++column) {
-        const int8x16_t columns = vreinterpretq_s8_s32(vld1q_s32(w + octet * 2 * kTileRows + column * 4));
-#pragma GCC unroll 4
-        for (int row = 0; row < kHeight / 2; ++row)
-          pairs[row][column] = add_squares(pairs[row][column], rows[row], columns);
-      }
-    }
-    // Two by two outputs come apart into rows.
-#pragma GCC unroll 16
-    for (int row = 0; row < kHeight; ++row)
-#pragma GCC unroll 16
-      for (int vector = 0; vector < kVectors; ++vector) {
-        const int64x2_t left = vreinterpretq_s64_s32(pairs[row / 2][2 * vector]);
-        const int64x2_t right = vreinterpretq_s64_s32(pairs[row / 2][2 * vector + 1]);
-        const int64x2_t line = row % 2 == 0 ? vuzp1q_s64(left, right) : vuzp2q_s64(left, right);
-        sums[row][vector].raw = vreinterpretq_s32_s64(line);
-      }
-  }
-};
-
-#endif
-
-#endif
-
-// Sums of a group as 32-bit integers.
-template <int kBits>
-HWY_INLINE VInt Finish(VInt sum) {
-#if HWY_TARGET == HWY_AVX2
-  if (kBits == 4) sum.raw = _mm256_madd_epi16(sum.raw, _mm256_set1_epi16(1));
-#elif HWY_TARGET == HWY_AVX3
-  if (kBits == 4) sum.raw = _mm512_madd_epi16(sum.raw, _mm512_set1_epi16(1));
-#endif
-  return sum;
-}
 
 // Splits 16-bit halves of bytes: sign-extends the low or the high byte of each. So a pair is inputs 0 and 2,
 // or 1 and 3, of four; the order does not matter as long as W and x agree.
@@ -196,9 +42,10 @@ struct Kernel {
   static constexpr int64_t kGroupPieces = kRowPieces * kTileRows;  // of a group in a panel
 
   const QuantisedMatrix& weight;
-  const int32_t* x;     // [row tiles, groups, kHeight, kParts, 8]
-  const float* scales;  // [row tiles, groups, kHeight]
-  const float* sums;    // the same; of the quants, what a minimum is multiplied by
+  const int32_t* x;       // [row tiles, groups, kHeight, kParts, 8]
+  const float* scales;    // [row tiles, groups, kHeight]
+  const float* sums;      // the same; of the quants, what a minimum is multiplied by
+  const int32_t* starts;  // the same; what sums start at, since W's bytes are moved up
 
   int64_t input_count() const { return weight.in; }
   int64_t step_count() const { return weight.groups(); }
@@ -233,7 +80,15 @@ struct Kernel {
       }
       if (!is_whole) ExpandQuants(block, pieces_to);
       if constexpr (Arith::kInPairs) Arith::PairColumns(pieces_to);
+      if constexpr (Arith::kOffset != 0) MoveUp(pieces_to);
     }
+  }
+
+  static HWY_INLINE void MoveUp(int32_t* pieces) {
+    const DInt d;
+    const VInt signs = hn::Set(d, static_cast<int32_t>(0x80808080));
+    for (int64_t idx = 0; idx < kGroupPieces; idx += kLanes)
+      hn::Store(hn::Xor(hn::Load(d, pieces + idx), signs), d, pieces + idx);
   }
 
   static HWY_INLINE void ExpandHalves(const uint8_t* from, float* to) {
@@ -336,6 +191,7 @@ struct Kernel {
     const int32_t* x_pieces = x + start * kRowPieces;
     const float* x_scales = scales + start;
     const float* x_sums = sums + start;
+    const int32_t* x_starts = starts + start;
 
     // AVX2 has no registers left for these; the compiler is told so, or it would spill the sums instead.
     constexpr int64_t kWidth = kPanels * kTileRows;
@@ -361,7 +217,8 @@ struct Kernel {
 #pragma GCC unroll 16
         for (int row = 0; row < kHeight; ++row)
 #pragma GCC unroll 16
-          for (int vector = 0; vector < kVectors; ++vector) group_sums[row][vector] = hn::Zero(d_int);
+          for (int vector = 0; vector < kVectors; ++vector)
+            group_sums[row][vector] = Arith::kOffset != 0 ? hn::Set(d_int, x_starts[row]) : hn::Zero(d_int);
         for (int64_t one = 0; one < together; ++one) {
 #pragma GCC unroll 8
           for (int quad = 0; quad < 8; ++quad)
@@ -386,7 +243,7 @@ struct Kernel {
         if (kMinimums) minimum = hn::Load(d, w_minimums + at(vector));
 #pragma GCC unroll 16
         for (int row = 0; row < kHeight; ++row) {
-          VFloat value = hn::ConvertTo(d, Finish<kBits>(group_sums[row][vector]));
+          VFloat value = hn::ConvertTo(d, Finish<kTarget, kBits>(group_sums[row][vector]));
           if (kMinimums) value = hn::MulAdd(minimum, hn::Set(d, x_sums[row]), value);
           float* total = totals + row * kWidth + vector * kLanes;
           hn::Store(hn::MulAdd(hn::Mul(value, scale), hn::Set(d, x_scales[row]), hn::Load(d, total)), d,
@@ -397,6 +254,7 @@ struct Kernel {
       if (kMinimums) w_minimums += kTileRows;
       x_scales += together * kHeight;
       x_sums += kHeight;
+      x_starts += together * kHeight;
     }
 
 #pragma GCC unroll 16
@@ -419,7 +277,7 @@ struct Kernel {
 // `finds`.
 template <int64_t kTarget, int kBits>
 void RoundRows(const Product& product, const QuantisedMatrix& shape, bool finds, float* above, int32_t* x,
-               float* scales, float* sums) {
+               float* scales, float* sums, int32_t* starts) {
   using Arith = Arithmetic<kTarget, kBits>;
   constexpr int kRowPieces = Kernel<kTarget, kBits>::kRowPieces;
   const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight, groups = shape.groups();
@@ -428,6 +286,7 @@ void RoundRows(const Product& product, const QuantisedMatrix& shape, bool finds,
     const int64_t at = (tile * groups + group) * kHeight + line;
     scales[at] = rounded.scale;
     sums[at] = static_cast<float>(rounded.sum);
+    starts[at] = -Arith::kOffset * rounded.sum;
     int32_t* to = x + at * kRowPieces;
     if constexpr (Arith::kInPairs) {
       to = x + (at - line % 2) * kRowPieces + line % 2 * 2;
@@ -476,19 +335,20 @@ void RunBits(std::span<const QuantisedProduct> products) {
   const int64_t count = row_tiles * shape.groups() * kHeight;
   static thread_local Scratch scratch;
   static thread_local std::vector<Massive> massive;
-  int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 2) + first.rows);
+  int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 3) + first.rows);
   float* scales = reinterpret_cast<float*>(x + count * kRowPieces);
   float* sums = scales + count;
-  float* above = sums + count;
+  int32_t* starts = reinterpret_cast<int32_t*>(sums + count);
+  float* above = reinterpret_cast<float*>(starts + count);
   massive.clear();
-  RoundRows<kTarget, kBits>(first, shape, shape.is_rotated, above, x, scales, sums);
+  RoundRows<kTarget, kBits>(first, shape, shape.is_rotated, above, x, scales, sums, starts);
   if (shape.is_rotated) {
     collect_massive(first, shape.in, above, massive);
     if (!keep_few_massive(first.rows, above, massive))
-      RoundRows<kTarget, kBits>(first, shape, false, above, x, scales, sums);
+      RoundRows<kTarget, kBits>(first, shape, false, above, x, scales, sums, starts);
   }
   for (const auto& [product, weight] : products) {
-    multiply_blocked(Kernel<kTarget, kBits>{*weight, x, scales, sums}, product, weight->out,
+    multiply_blocked(Kernel<kTarget, kBits>{*weight, x, scales, sums, starts}, product, weight->out,
                      weight->row_scales);
     add_massive(massive, product, *weight);
   }
@@ -504,8 +364,11 @@ void Run(std::span<const QuantisedProduct> products) {
 
 void ManyRowsQuantised(std::span<const QuantisedProduct> products) {
 #if HWY_ARCH_ARM_A64
-  if (chosen_neon() == kNeonI8mm) return Run<kNeonI8mm>(products);
-  if (chosen_neon() == kNeonDotProd) return Run<kNeonDotProd>(products);
+  if (chosen_target() == kNeonI8mm) return Run<kNeonI8mm>(products);
+  if (chosen_target() == kNeonDotProd) return Run<kNeonDotProd>(products);
+#endif
+#if HWY_TARGET == HWY_AVX2
+  if (chosen_target() == kAvxVnni) return Run<kAvxVnni>(products);
 #endif
   Run<HWY_TARGET>(products);
 }
@@ -516,7 +379,6 @@ void ManyRowsQuantised(std::span<const QuantisedProduct> products) {
 }  // namespace HWY_NAMESPACE
 }  // namespace vlm::kernels
 HWY_AFTER_NAMESPACE();
-#undef VLM_ADD_PIECE
 
 #if HWY_ONCE
 namespace vlm::kernels {

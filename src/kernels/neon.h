@@ -1,9 +1,9 @@
-// 8-bit products of 64-bit ARM. Highway 1.0.3 has one target for all of NEON, so the instructions that not
-// every processor has are chosen beside it: kernels take a target as a template parameter.
+// 8-bit products of 64-bit ARM: kernels take a target as a template parameter.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/cpu.h"
 #include "kernels/targets.h"
 
 #include "hwy/base.h"
@@ -14,14 +14,7 @@
 
 namespace vlm::kernels {
 
-// NEON with dot products of bytes, and with matrix products of bytes as well: bits that Highway leaves free,
-// the better one lower, as its own are.
-constexpr int64_t kNeonDotProd = 1LL << 23, kNeonI8mm = 1LL << 22;
-
 #if HWY_ARCH_ARM_A64
-
-// The best of these two and HWY_NEON that the processor has, or the one that use_only_target() chose.
-int64_t chosen_neon();
 
 // By their codes, because neither compiler nor assembler is told of these instructions. Told for these
 // kernels alone, by a pragma (which would have to be of all of armv8.2-a), the compiler would not inline

@@ -10,7 +10,7 @@
 //
 #include "hwy/highway.h"
 
-// As in many_rows_quantised.cc; CPUs with VNNI but without bfloat16 products do not get to the function that
+// As in many_rows_rotated.cc; CPUs with VNNI but without bfloat16 products do not get to the function that
 // has them.
 #if HWY_TARGET == HWY_AVX3_DL
 HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni,avx512bf16")
@@ -68,7 +68,7 @@ HWY_INLINE void AddNibbles(Sum& sum, Sum& x, const Sum& w) {
 }
 
 double MultiplyHalves(int64_t rounds) {
-  if (!__builtin_cpu_supports("avx512bf16")) return 0;
+  if (chosen_target() != kAvx512Pairs) return 0;
   __m512bh x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3c003c00));
   __m512 sums[kSums] = {};
   for (auto& sum : sums) asm volatile("" : "+x"(sum));  // or equal sums would become one
@@ -144,7 +144,7 @@ double MultiplyHalves(int64_t) {
 
 template <bool kNibbles>
 double MultiplyIntegers(int64_t rounds) {
-  constexpr int kCount = 8;  // AVX2: 8 sums, operands and products in 16 registers
+  constexpr int kCount = HWY_TARGET == HWY_AVX2 ? 8 : kSums;  // sums, operands and products in 16 registers
   Sum x = Start(0x01010101), w = Start(0x01010101);
   Sum sums[kCount];
   for (Sum& sum : sums) sum = Start(0);
@@ -160,7 +160,21 @@ double MultiplyIntegers(int64_t rounds) {
   return static_cast<double>(kOperations) * kCount * static_cast<double>(rounds);
 }
 
-#if HWY_ARCH_ARM_A64
+#if HWY_TARGET == HWY_AVX2
+
+double MultiplyFours(int64_t rounds) {
+  Sum x = Start(0x01010101), sums[kSums];
+#pragma GCC unroll 16
+  for (Sum& sum : sums) sum = Start(0);
+  for (int64_t round = 0; round < rounds; ++round)
+#pragma GCC unroll 16
+    for (Sum& sum : sums) asm volatile("%{vex%} vpdpbusd %[x], %[x], %[sum]" : [sum] "+x"(sum) : [x] "x"(x));
+#pragma GCC unroll 16
+  for (Sum& sum : sums) asm volatile("" : : "x"(sum));
+  return static_cast<double>(kOperations) * kSums * static_cast<double>(rounds);
+}
+
+#elif HWY_ARCH_ARM_A64
 
 template <bool kSquares>
 double MultiplyVectors(int64_t rounds) {
@@ -180,9 +194,11 @@ double MultiplyVectors(int64_t rounds) {
 
 template <bool kNibbles>
 double MultiplyAsChosen(int64_t rounds) {
-#if HWY_ARCH_ARM_A64
-  if (chosen_neon() == kNeonI8mm) return MultiplyVectors<true>(rounds);
-  if (chosen_neon() == kNeonDotProd) return MultiplyVectors<false>(rounds);
+#if HWY_TARGET == HWY_AVX2
+  if (chosen_target() == kAvxVnni) return MultiplyFours(rounds);
+#elif HWY_ARCH_ARM_A64
+  if (chosen_target() == kNeonI8mm) return MultiplyVectors<true>(rounds);
+  if (chosen_target() == kNeonDotProd) return MultiplyVectors<false>(rounds);
 #endif
   return MultiplyIntegers<kNibbles>(rounds);
 }

@@ -215,7 +215,7 @@ token and address of the hub for
 folder that holds the default model
 .TP
 .B VLM_KERNELS
-off, avx2 or best
+off, avx2, avx-vnni or best
 .TP
 .B NO_COLOR
 no colour on terminals
