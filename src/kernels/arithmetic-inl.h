@@ -31,6 +31,10 @@ constexpr int kVectors = kPanelVectors * kPanelsAtOnce;
 // integers and 12 in float, of 32 registers.
 constexpr int kHeight = 6;
 
+// Whether many rows are rotated whatever the matrix is kept as (kernels/product.h).
+template <int64_t kTarget>
+constexpr bool kRotatesAll = kTarget == kAvxVnni;
+
 // How a group multiplies: x and W lie as 32-bit pieces of four inputs, or as kParts pieces of two. AddPiece
 // adds the products of one piece of x with the pieces of 16 columns. Where kTakesBytes, W's values may be any
 // of 8 bits, so that 4-bit ones can bring their minimums along. kOffset is what these are moved up by, to be

@@ -48,7 +48,10 @@ struct Kernel {
   const int32_t* starts;  // the same; what sums start at, since W's bytes are moved up
 
   int64_t input_count() const { return weight.in; }
-  int64_t step_count() const { return weight.groups(); }
+  int64_t step_count() const { return GroupsOf(weight); }
+  static int64_t GroupsOf(const QuantisedMatrix& weight) {
+    return kRotatesAll<kTarget> ? rotated_width(weight.in) / kGroup : weight.groups();
+  }
   // 16 KB of quants: half of the first-level cache.
   int64_t step_block() const { return 16384 / (kGroupPieces * 4 * kPanels); }
   // A panel: pieces of all groups, then scales of all groups, then minimums, then whether any of these is not
@@ -63,6 +66,12 @@ struct Kernel {
     int32_t* words = reinterpret_cast<int32_t*>(panel);
     int32_t& has_minimums = words[HasMinimumsAt(count)];
     has_minimums = 0;
+    if (kRotatesAll<kTarget> && !weight.is_rotated) {
+      float* scales_to = reinterpret_cast<float*>(words + ScalesAt(count));
+      for (int64_t group = 0; group < count; group += kGroupsOfLong)
+        ExpandRotated(tile, first + group, words + group * kGroupPieces, scales_to + group * kTileRows);
+      return;
+    }
     for (int64_t group = 0; group < count; ++group) {
       const uint8_t* block = weight.quants(tile, first + group);
       int32_t* pieces_to = words + group * kGroupPieces;
@@ -81,6 +90,67 @@ struct Kernel {
       if (!is_whole) ExpandQuants(block, pieces_to);
       if constexpr (Arith::kInPairs) Arith::PairColumns(pieces_to);
       if constexpr (Arith::kOffset != 0) MoveUp(pieces_to);
+    }
+  }
+
+  // Of a long group, rotated and rounded again; its first group's scales are those of all.
+  HWY_NOINLINE void ExpandRotated(int64_t tile, int64_t first, int32_t* pieces, float* scales_to) const {
+    const DFloat d;
+    const DInt d_int;
+    HWY_ALIGN float columns[kLongGroup * kTileRows];
+    const int64_t count = HWY_MIN(kGroupsOfLong, weight.groups() - first);
+    const int64_t width = long_group_width(first * kGroup, weight.in);
+    for (int64_t group = 0; group < count; ++group)
+      DequantiseGroup(tile, first + group, columns + group * kGroup * kTileRows);
+    std::memset(columns + count * kGroup * kTileRows, 0,
+                static_cast<size_t>((width - count * kGroup) * kTileRows) * sizeof(float));
+    NegateColumns(columns, width);
+    TransformColumns(columns, width);
+#pragma GCC unroll 4
+    for (int64_t lane = 0; lane < kTileRows; lane += kLanes) {
+      VFloat most = hn::Zero(d);
+      for (int64_t input = 0; input < width; ++input)
+        most = hn::Max(most, hn::Abs(hn::Load(d, columns + input * kTileRows + lane)));
+      const VFloat inverse = hn::IfThenElseZero(hn::Gt(most, hn::Zero(d)), hn::Div(hn::Set(d, 127.0f), most));
+      hn::Store(hn::Mul(most, hn::Set(d, 1.0f / 127.0f / rotated_length(width))), d, scales_to + lane);
+      for (int64_t quad = 0; quad < width / 4; ++quad) {
+        VInt piece = hn::Zero(d_int);
+#pragma GCC unroll 4
+        for (int64_t at = 3; at >= 0; --at) {
+          const VFloat value = hn::Load(d, columns + (quad * 4 + at) * kTileRows + lane);
+          const VInt quant = hn::NearestInt(hn::Mul(value, inverse));
+          piece = hn::Or(hn::ShiftLeft<8>(piece), hn::And(quant, hn::Set(d_int, 255)));
+        }
+        hn::Store(piece, d_int, pieces + quad * kTileRows + lane);
+      }
+    }
+    for (int64_t group = 0; group < width / kGroup; ++group) MoveUp(pieces + group * kGroupPieces);
+  }
+
+  // [32 inputs, 16 columns], without the scales of rows.
+  HWY_INLINE void DequantiseGroup(int64_t tile, int64_t group, float* to) const {
+    const DFloat d;
+    const DInt d_int;
+    HWY_ALIGN float scales_of[kTileRows], minimums_of[kTileRows] = {};
+    ExpandHalves(weight.scales(tile, group), scales_of);
+    if (weight.has_minimums) ExpandHalves(weight.minimums(tile, group), minimums_of);
+    const uint8_t* block = weight.quants(tile, group);
+    constexpr int64_t kInputsOfPiece = kBits == 8 ? 4 : 8;
+#pragma GCC unroll 4
+    for (int64_t lane = 0; lane < kTileRows; lane += kLanes) {
+      const VFloat scale = hn::Load(d, scales_of + lane), minimum = hn::Load(d, minimums_of + lane);
+      for (int64_t input = 0; input < kGroup; input += kInputsOfPiece) {
+        const VInt piece = hn::LoadU(
+            d_int, reinterpret_cast<const int32_t*>(block) + input / kInputsOfPiece * kTileRows + lane);
+#pragma GCC unroll 8
+        for (int at = 0; at < kInputsOfPiece; ++at) {
+          const VInt quant =
+              kBits == 8 ? hn::ShiftRight<24>(hn::ShiftLeftSame(piece, 24 - 8 * at))
+                         : hn::And(hn::ShiftRightSame(piece, at % 4 * 8 + at / 4 * 4), hn::Set(d_int, 15));
+          hn::Store(hn::Mul(hn::Add(hn::ConvertTo(d, quant), minimum), scale), d,
+                    to + (input + at) * kTileRows + lane);
+        }
+      }
     }
   }
 
@@ -168,7 +238,7 @@ struct Kernel {
           reinterpret_cast<const int32_t*>(panels.first + panel * panels.stride)[HasMinimumsAt(count)] != 0;
     if (has_minimums)
       Multiply<true, 1>(panels, row_tile, first, count, target);
-    else if (weight.is_rotated && !Arith::kInPairs)
+    else if ((kRotatesAll<kTarget> || weight.is_rotated) && !Arith::kInPairs)
       Multiply<false, kGroupsOfLong>(panels, row_tile, first, count, target);
     else
       Multiply<false, 1>(panels, row_tile, first, count, target);
@@ -180,7 +250,7 @@ struct Kernel {
                              const Target& target) const {
     const DFloat d;
     const DInt d_int;
-    const int64_t start = (row_tile * weight.groups() + first) * kHeight;
+    const int64_t start = (row_tile * step_count() + first) * kHeight;
     const int32_t* pieces = reinterpret_cast<const int32_t*>(panels.first);
     // From a micro-tile's first vector of a piece, a scale or a minimum to the others.
     auto at = [next = panels.stride / 4](int vector) {
@@ -280,7 +350,9 @@ void RoundRows(const Product& product, const QuantisedMatrix& shape, bool finds,
                float* scales, float* sums, int32_t* starts) {
   using Arith = Arithmetic<kTarget, kBits>;
   constexpr int kRowPieces = Kernel<kTarget, kBits>::kRowPieces;
-  const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight, groups = shape.groups();
+  const int64_t row_tiles = (product.rows + kHeight - 1) / kHeight,
+                groups = Kernel<kTarget, kBits>::GroupsOf(shape);
+  const bool rotates = kRotatesAll<kTarget> || shape.is_rotated;
   auto lay_down = [=](const int8_t* quants, const RoundedGroup& rounded, int64_t tile, int64_t line,
                       int64_t group) HWY_ATTR {
     const int64_t at = (tile * groups + group) * kHeight + line;
@@ -313,12 +385,11 @@ void RoundRows(const Product& product, const QuantisedMatrix& shape, bool finds,
         LongGroup from{};
         if (is_row)
           from = LongGroupOf(product.x + row * product.x_stride, first / kGroupsOfLong, shape.in,
-                             shape.is_rotated ? above + row : nullptr, buffer);
-        if (is_row && shape.is_rotated) rounded = RoundGroup(from.x, static_cast<size_t>(from.count), quants);
+                             rotates ? above + row : nullptr, buffer);
+        if (is_row && rotates) rounded = RoundGroup(from.x, static_cast<size_t>(from.count), quants);
         for (int64_t group = 0; group < HWY_MIN(kGroupsOfLong, groups - first); ++group) {
           int8_t* of_group = quants + group * kGroup;
-          if (is_row && !shape.is_rotated)
-            rounded = RoundActivations(from.x, group * kGroup, from.count, of_group);
+          if (is_row && !rotates) rounded = RoundActivations(from.x, group * kGroup, from.count, of_group);
           lay_down(of_group, rounded, tile, line, first + group);
         }
       }
@@ -332,7 +403,7 @@ void RunBits(std::span<const QuantisedProduct> products) {
   const Product& first = products.front().product;
   const QuantisedMatrix& shape = *products.front().weight;
   const int64_t row_tiles = (first.rows + kHeight - 1) / kHeight;
-  const int64_t count = row_tiles * shape.groups() * kHeight;
+  const int64_t count = row_tiles * Kernel<kTarget, kBits>::GroupsOf(shape) * kHeight;
   static thread_local Scratch scratch;
   static thread_local std::vector<Massive> massive;
   int32_t* x = scratch.get<int32_t>(count * (kRowPieces + 3) + first.rows);
@@ -340,9 +411,10 @@ void RunBits(std::span<const QuantisedProduct> products) {
   float* sums = scales + count;
   int32_t* starts = reinterpret_cast<int32_t*>(sums + count);
   float* above = reinterpret_cast<float*>(starts + count);
+  const bool rotates = kRotatesAll<kTarget> || shape.is_rotated;
   massive.clear();
-  RoundRows<kTarget, kBits>(first, shape, shape.is_rotated, above, x, scales, sums, starts);
-  if (shape.is_rotated) {
+  RoundRows<kTarget, kBits>(first, shape, rotates, above, x, scales, sums, starts);
+  if (rotates) {
     collect_massive(first, shape.in, above, massive);
     if (!keep_few_massive(first.rows, above, massive))
       RoundRows<kTarget, kBits>(first, shape, false, above, x, scales, sums, starts);

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "kernels/blocked.h"
+#include "kernels/cpu.h"
 #include "kernels/massive.h"
 #include "kernels/product.h"
 #include "kernels/targets.h"
@@ -248,7 +249,7 @@ void ManyRowsRotated(std::span<const QuantisedProduct> products) {
 #else
 
 bool AreManyRowsRotated() {
-  return false;
+  return HWY_TARGET == HWY_AVX2 && chosen_target() == kAvxVnni;
 }
 void ManyRowsRotated(std::span<const QuantisedProduct>) {}
 

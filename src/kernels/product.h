@@ -47,8 +47,8 @@ struct QuantisedProduct {
 void few_rows_quantised_together(std::span<const QuantisedProduct> products);
 void many_rows_quantised_together(std::span<const QuantisedProduct> products);
 // Whether many rows are rotated whatever the matrix is kept as, and weights that are not are rotated and
-// rounded again in groups of 256: so it is where the machine multiplies bytes in fours. many_rows_rotated()
-// is what serves there, and nowhere else.
+// rounded again in groups of 256: so it is where x86 multiplies bytes in fours. many_rows_rotated() is what
+// serves with AVX-512, and nowhere else.
 bool are_many_rows_rotated();
 void many_rows_rotated(std::span<const QuantisedProduct> products);
 
