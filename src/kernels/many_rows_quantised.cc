@@ -101,16 +101,20 @@ struct Kernel {
     const int64_t count = HWY_MIN(kGroupsOfLong, weight.groups() - first);
     const int64_t width = long_group_width(first * kGroup, weight.in);
     for (int64_t group = 0; group < count; ++group)
-      DequantiseGroup(tile, first + group, columns + group * kGroup * kTileRows);
+      DequantiseGroup(tile, first + group, kRotationSigns.of + group * kGroup,
+                      columns + group * kGroup * kTileRows);
     std::memset(columns + count * kGroup * kTileRows, 0,
                 static_cast<size_t>((width - count * kGroup) * kTileRows) * sizeof(float));
-    NegateColumns(columns, width);
     TransformColumns(columns, width);
 #pragma GCC unroll 4
     for (int64_t lane = 0; lane < kTileRows; lane += kLanes) {
-      VFloat most = hn::Zero(d);
-      for (int64_t input = 0; input < width; ++input)
-        most = hn::Max(most, hn::Abs(hn::Load(d, columns + input * kTileRows + lane)));
+      // Four maxima, so that none waits for the one before.
+      VFloat mosts[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+      for (int64_t input = 0; input < width; input += 4)
+#pragma GCC unroll 4
+        for (int64_t at = 0; at < 4; ++at)
+          mosts[at] = hn::Max(mosts[at], hn::Abs(hn::Load(d, columns + (input + at) * kTileRows + lane)));
+      const VFloat most = hn::Max(hn::Max(mosts[0], mosts[1]), hn::Max(mosts[2], mosts[3]));
       const VFloat inverse = hn::IfThenElseZero(hn::Gt(most, hn::Zero(d)), hn::Div(hn::Set(d, 127.0f), most));
       hn::Store(hn::Mul(most, hn::Set(d, 1.0f / 127.0f / rotated_length(width))), d, scales_to + lane);
       for (int64_t quad = 0; quad < width / 4; ++quad) {
@@ -127,8 +131,8 @@ struct Kernel {
     for (int64_t group = 0; group < width / kGroup; ++group) MoveUp(pieces + group * kGroupPieces);
   }
 
-  // [32 inputs, 16 columns], without the scales of rows.
-  HWY_INLINE void DequantiseGroup(int64_t tile, int64_t group, float* to) const {
+  // [32 inputs, 16 columns], without the scales of rows, times the signs of the inputs.
+  HWY_INLINE void DequantiseGroup(int64_t tile, int64_t group, const float* signs, float* to) const {
     const DFloat d;
     const DInt d_int;
     HWY_ALIGN float scales_of[kTileRows], minimums_of[kTileRows] = {};
@@ -147,7 +151,8 @@ struct Kernel {
           const VInt quant =
               kBits == 8 ? hn::ShiftRight<24>(hn::ShiftLeftSame(piece, 24 - 8 * at))
                          : hn::And(hn::ShiftRightSame(piece, at % 4 * 8 + at / 4 * 4), hn::Set(d_int, 15));
-          hn::Store(hn::Mul(hn::Add(hn::ConvertTo(d, quant), minimum), scale), d,
+          const VFloat signed_scale = hn::Mul(scale, hn::Set(d, signs[input + at]));
+          hn::Store(hn::Mul(hn::Add(hn::ConvertTo(d, quant), minimum), signed_scale), d,
                     to + (input + at) * kTileRows + lane);
         }
       }

@@ -34,8 +34,8 @@ HWY_INLINE void TakeSteps(D d, float* numbers, int64_t size, const int64_t (&ste
   constexpr int kVectors = 1 << kCount;
   int64_t all = 0;
   for (const int64_t step : steps) all |= step;
-  for (int64_t first = 0; first < size; first += static_cast<int64_t>(hn::Lanes(d))) {
-    if ((first & all) != 0) continue;
+  // Every place with none of these bits: the carry passes over them.
+  for (int64_t first = 0; first < size; first = ((first | all) + static_cast<int64_t>(hn::Lanes(d))) & ~all) {
     auto place = [&](int idx) {
       int64_t at = first;
       for (int bit = 0; bit < kCount; ++bit) at += (idx >> bit & 1) * steps[bit];
