@@ -76,7 +76,15 @@ void multiply_blocked(const Kernel& kernel, const Product& product, int64_t out,
                   height};
     const int64_t width = std::min(kWidth, out - column);
     const Panels panels{memory, panel_bytes};
-    if (height == kHeight && width == kWidth) return kernel.multiply(panels, row, step, count, target);
+    // While the outputs are in the first-level cache.
+    auto finish = [&] {
+      if (target.is_last && product.has_function())
+        apply_in_this_thread(product.function_of_sums(row * kHeight, column, height, width));
+    };
+    if (height == kHeight && width == kWidth) {
+      kernel.multiply(panels, row, step, count, target);
+      return finish();
+    }
     // The edge goes through a whole tile of its own.
     alignas(64) float whole[kHeight * kWidth] = {};
     alignas(64) float scales[kWidth] = {}, bias[kWidth] = {};
@@ -88,6 +96,7 @@ void multiply_blocked(const Kernel& kernel, const Product& product, int64_t out,
     kernel.multiply(panels, row, step, count, edge);
     for (int64_t line = 0; line < height; ++line)
       std::copy_n(whole + line * kWidth, width, target.y + line * target.stride);
+    finish();
   };
 
   const int64_t operations = 2 * product.rows * out * kernel.input_count();

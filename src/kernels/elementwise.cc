@@ -69,24 +69,31 @@ void AddRow(const float* x, float* y, int64_t width) {
   for (; col < width; ++col) y[col] += x[col];
 }
 
-void ApplyRow(Function function, const float* x, const float* factor, float* y, int64_t width) {
-  switch (function) {
+template <Function kFunction>
+void Rows(const Elements& of) {
+  for (int64_t row = 0; row < of.rows; ++row)
+    Row<kFunction>(of.x + row * of.x_stride, of.factor ? of.factor + row * of.factor_stride : nullptr,
+                   of.y + row * of.y_stride, of.width);
+}
+
+void Apply(const Elements& elements) {
+  switch (elements.function) {
     case Function::identity:
-      return Row<Function::identity>(x, factor, y, width);
+      return Rows<Function::identity>(elements);
     case Function::relu:
-      return Row<Function::relu>(x, factor, y, width);
+      return Rows<Function::relu>(elements);
     case Function::relu_squared:
-      return Row<Function::relu_squared>(x, factor, y, width);
+      return Rows<Function::relu_squared>(elements);
     case Function::silu:
-      return Row<Function::silu>(x, factor, y, width);
+      return Rows<Function::silu>(elements);
     case Function::tanh:
-      return Row<Function::tanh>(x, factor, y, width);
+      return Rows<Function::tanh>(elements);
     case Function::gelu_erf:
-      return Row<Function::gelu_erf>(x, factor, y, width);
+      return Rows<Function::gelu_erf>(elements);
     case Function::gelu_tanh:
-      return Row<Function::gelu_tanh>(x, factor, y, width);
+      return Rows<Function::gelu_tanh>(elements);
     case Function::gelu_quick:
-      return Row<Function::gelu_quick>(x, factor, y, width);
+      return Rows<Function::gelu_quick>(elements);
   }
 }
 
@@ -98,7 +105,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace vlm::kernels {
 
-HWY_EXPORT(ApplyRow);
+HWY_EXPORT(Apply);
 HWY_EXPORT(AddRow);
 
 void add(const float* x, float* y, int64_t count) {
@@ -107,18 +114,25 @@ void add(const float* x, float* y, int64_t count) {
   });
 }
 
-void apply(Function function, const float* x, int64_t x_stride, const float* factor, int64_t factor_stride,
-           float* y, int64_t rows, int64_t width) {
+void apply_in_this_thread(const Elements& elements) {
+  HWY_DYNAMIC_DISPATCH(Apply)(elements);
+}
+
+void apply(const Elements& of) {
   // Pieces of up to 4096 elements: a single long row is shared out as well.
   constexpr int64_t kPiece = 4096;
-  const int64_t pieces = (width + kPiece - 1) / kPiece;
-  parallel_for(0, rows * pieces, 1 + 4 * kPiece / (width < kPiece ? width + 1 : kPiece),
+  const int64_t width = of.width, pieces = (width + kPiece - 1) / kPiece;
+  parallel_for(0, of.rows * pieces, 1 + 4 * kPiece / (width < kPiece ? width + 1 : kPiece),
                [&](int64_t first, int64_t last) {
                  for (int64_t task = first; task < last; ++task) {
-                   int64_t row = task / pieces, col = task % pieces * kPiece;
-                   HWY_DYNAMIC_DISPATCH(ApplyRow)
-                   (function, x + row * x_stride + col, factor ? factor + row * factor_stride + col : nullptr,
-                    y + row * width + col, col + kPiece < width ? kPiece : width - col);
+                   const int64_t row = task / pieces, col = task % pieces * kPiece;
+                   Elements piece = of;
+                   piece.x += row * of.x_stride + col;
+                   if (of.factor) piece.factor += row * of.factor_stride + col;
+                   piece.y += row * of.y_stride + col;
+                   piece.rows = 1;
+                   piece.width = col + kPiece < width ? kPiece : width - col;
+                   apply_in_this_thread(piece);
                  }
                });
 }

@@ -7,10 +7,21 @@ namespace vlm::kernels {
 
 enum class Function { identity, relu, relu_squared, silu, tanh, gelu_erf, gelu_tanh, gelu_quick };
 
-// y = function(x), times `factor` where it is not null. `rows` rows of `width`; y has no gaps, rows of x and
-// of factor are their strides apart. Within 4e-7 * max(1, |x|) (times the factor).
-void apply(Function function, const float* x, int64_t x_stride, const float* factor, int64_t factor_stride,
-           float* y, int64_t rows, int64_t width);
+// y = function(x), times `factor` where it is not null. `rows` rows of `width`, their strides apart; y may be
+// x. Within 4e-7 * max(1, |x|) (times the factor).
+struct Elements {
+  Function function = Function::identity;
+  const float* x = nullptr;
+  int64_t x_stride = 0;
+  const float* factor = nullptr;
+  int64_t factor_stride = 0;
+  float* y = nullptr;
+  int64_t y_stride = 0;
+  int64_t rows = 0;
+  int64_t width = 0;
+};
+void apply(const Elements& elements);
+void apply_in_this_thread(const Elements& elements);
 
 // y += x, `count` of them.
 void add(const float* x, float* y, int64_t count);

@@ -183,12 +183,15 @@ void Run(const Product& product, const DenseMatrix& weight) {
 void FewRowsDense(const Product& product, const DenseMatrix& weight) {
   switch (weight.type) {
     case Float::f32:
-      return Run<float>(product, weight);
+      Run<float>(product, weight);
+      break;
     case Float::bf16:
-      return Run<hwy::bfloat16_t>(product, weight);
+      Run<hwy::bfloat16_t>(product, weight);
+      break;
     case Float::f16:
-      return Run<hwy::float16_t>(product, weight);
+      Run<hwy::float16_t>(product, weight);
   }
+  if (product.has_function()) apply(product.function_of_sums(0, 0, product.rows, weight.out));
 }
 
 }  // namespace

@@ -397,7 +397,10 @@ void Run(std::span<const QuantisedProduct> products) {
       return weight.has_minimums ? run(Kind<8, true, false>()) : run(Kind<8, false, false>());
     weight.has_minimums ? run(Kind<4, true, false>()) : run(Kind<4, false, false>());
   });
-  for (const auto& [product, weight] : products) add_massive(massive, product, *weight);
+  for (const auto& [product, weight] : products) {
+    add_massive(massive, product, *weight);
+    if (product.has_function()) apply(product.function_of_sums(0, 0, rows, weight->out));
+  }
 }
 
 void FewRowsQuantised(std::span<const QuantisedProduct> products) {

@@ -425,9 +425,13 @@ void RunBits(std::span<const QuantisedProduct> products) {
       RoundRows<kTarget, kBits>(first, shape, false, above, x, scales, sums, starts);
   }
   for (const auto& [product, weight] : products) {
-    multiply_blocked(Kernel<kTarget, kBits>{*weight, x, scales, sums, starts}, product, weight->out,
+    Product plain = product;
+    if (!massive.empty()) plain.function = Function::identity, plain.factor = nullptr;
+    multiply_blocked(Kernel<kTarget, kBits>{*weight, x, scales, sums, starts}, plain, weight->out,
                      weight->row_scales);
+    if (massive.empty()) continue;
     add_massive(massive, product, *weight);
+    if (product.has_function()) apply(product.function_of_sums(0, 0, product.rows, weight->out));
   }
 }
 

@@ -226,8 +226,12 @@ void Run(std::span<const QuantisedProduct> products) {
   if (!keep_few_massive(first.rows, above, massive))
     RoundRows<kHeight>(first, shape.in, false, above, x, scales);
   for (const auto& [product, weight] : products) {
-    multiply_blocked(Kernel{{*weight, x, scales}}, product, weight->out, weight->row_scales);
+    Product plain = product;
+    if (!massive.empty()) plain.function = Function::identity, plain.factor = nullptr;
+    multiply_blocked(Kernel{{*weight, x, scales}}, plain, weight->out, weight->row_scales);
+    if (massive.empty()) continue;
     add_massive(massive, product, *weight);
+    if (product.has_function()) apply(product.function_of_sums(0, 0, product.rows, weight->out));
   }
 }
 

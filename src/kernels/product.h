@@ -1,9 +1,10 @@
-// Matrix products y = x . W^T + bias with quantised or 16-bit weights. x and y are float32, rows `x_stride`
-// and `y_stride` elements apart; bias may be null.
+// Matrix products y = function(x . W^T + bias) * factor with quantised or 16-bit weights. x, y and factor are
+// float32, rows `x_stride`, `y_stride` and `factor_stride` elements apart; bias and factor may be null.
 #pragma once
 
 #include <span>
 
+#include "kernels/elementwise.h"
 #include "kernels/quantised.h"
 
 namespace vlm::kernels {
@@ -15,6 +16,17 @@ struct Product {
   int64_t y_stride = 0;
   int64_t rows = 0;
   const float* bias = nullptr;
+  Function function = Function::identity;
+  const float* factor = nullptr;
+  int64_t factor_stride = 0;
+
+  bool has_function() const { return function != Function::identity || factor; }
+  // What is left to do to the sums of some rows and columns.
+  Elements function_of_sums(int64_t row, int64_t column, int64_t row_count, int64_t width) const {
+    float* at = y + row * y_stride + column;
+    const float* factors = factor ? factor + row * factor_stride + column : nullptr;
+    return {function, at, y_stride, factors, factor_stride, at, y_stride, row_count, width};
+  }
 };
 
 // Up to so many rows the first kernel of each pair serves, which takes weights as they lie: a product is
@@ -39,7 +51,8 @@ void few_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 void many_rows_quantised(const Product& product, const QuantisedMatrix& weight);
 
 // Products of one x, which is rounded once, and threads are called together once for few rows: all have the
-// same x, rows, bits, inputs and rotation.
+// same x, rows, bits, inputs and rotation. They are finished in their order: what one gives may be the factor
+// of a later one.
 struct QuantisedProduct {
   Product product;
   const QuantisedMatrix* weight = nullptr;

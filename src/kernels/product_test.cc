@@ -412,5 +412,49 @@ TEST(ManyRowsDense, MayRoundToBfloat16BesideItsWeights) {
   });
 }
 
+// What products give without a function, and the function of that, are the same as both at once: also where
+// inputs are massive, which are added at the end.
+TEST(Products, GiveTheFunctionOfTheirSumsTimesTheFactor) {
+  constexpr int64_t kIn = 520, kOut = 45, kStride = kOut + 3;
+  auto check = [&](int64_t rows, const auto& run) {
+    const Floats factor = Floats::random(rows * kStride, 31);
+    Floats sums(rows * kStride), y(rows * kStride);
+    for (int64_t idx = 0; idx < rows * kStride; ++idx) y[idx] = sums[idx] = 77.0f;
+    Product product{nullptr, 0, sums.data(), kStride, rows};
+    run(product);
+    for (const bool has_factor : {false, true}) {
+      product.y = y.data();
+      product.function = Function::silu;
+      product.factor = has_factor ? factor.data() : nullptr;
+      product.factor_stride = kStride;
+      run(product);
+      Floats wanted = sums;
+      apply({Function::silu, sums.data(), kStride, product.factor, kStride, wanted.data(), kStride, rows,
+             kOut});
+      for (int64_t idx = 0; idx < rows * kStride; ++idx) ASSERT_EQ(y[idx], wanted[idx]) << idx;
+    }
+  };
+  const Floats weights = Floats::random(kOut * kIn, 32), bias = Floats::random(kOut, 33);
+  on_every_target([&] {
+    for (const int64_t rows : {1, 7, 70})
+      for (const bool is_massive : {false, true}) {
+        Floats x = Floats::random(rows * kIn, 34);
+        if (is_massive) x[3] = 5000.0f;
+        auto with_operands = [&](Product& product) {
+          product.x = x.data(), product.x_stride = kIn, product.bias = bias.data();
+        };
+        for (const Form& form : kForms) {
+          const Memory memory = quantised(weights, form, kOut, kIn);
+          for (Kernel kernel : {few_rows_quantised, many_rows_quantised})
+            check(rows, [&](Product product) { with_operands(product), kernel(product, memory.view); });
+        }
+        for (auto kernel : {few_rows_dense, many_rows_dense})
+          check(rows, [&](Product product) {
+            with_operands(product), kernel(product, {weights.data(), Float::f32, kOut, kIn, kIn});
+          });
+      }
+  });
+}
+
 }  // namespace
 }  // namespace vlm::kernels

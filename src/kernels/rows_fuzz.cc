@@ -106,9 +106,19 @@ void fuzz_function(Choices& choices) {
   const bool has_factor = choices.flag("factor");
   const Floats factor =
       filled(choices, has_factor ? (shape.rows - 1) * factor_stride + shape.width : 0, 1e6f);
-  Guarded<float> y(shape.rows, shape.width, shape.width, choices.below("y shift", 4));
-  apply(function, x.data(), shape.stride, has_factor ? factor.data() : nullptr, factor_stride, y.data(),
-        shape.rows, shape.width);
+  const int64_t y_stride = shape.width + choices.below("y gap", 4);
+  Guarded<float> y(shape.rows, shape.width, y_stride, choices.below("y shift", 4));
+  const float* from = x.data();
+  int64_t from_stride = shape.stride;
+  if (choices.flag("in place")) {
+    for (int64_t row = 0; row < shape.rows; ++row)
+      std::copy_n(x.data() + row * shape.stride, shape.width, y.data() + row * y_stride);
+    from = y.data(), from_stride = y_stride;
+  }
+  const Elements elements{function,      from,     from_stride, has_factor ? factor.data() : nullptr,
+                          factor_stride, y.data(), y_stride,    shape.rows,
+                          shape.width};
+  (choices.flag("in this thread") ? apply_in_this_thread : apply)(elements);
   y.check();
   for (int64_t row = 0; row < shape.rows; ++row)
     for (int64_t col = 0; col < shape.width; ++col) {

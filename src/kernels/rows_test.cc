@@ -90,13 +90,13 @@ TEST(Elementwise, EveryFunctionIsWithinItsBound) {
         Floats factor = Floats::random(kRows * (width + 2), 9, 1);
         x[0] = 200.0f;
         if (width > 1) x[1] = -200.0f;
-        apply(function, x.data(), width + 1, nullptr, 0, y.data(), kRows, width);
+        apply({function, x.data(), width + 1, nullptr, 0, y.data(), width, kRows, width});
         for (int64_t row = 0; row < kRows; ++row)
           for (int64_t col = 0; col < width; ++col) {
             double at = x[row * (width + 1) + col], wanted = exact(function, at);
             ASSERT_NEAR(y[row * width + col], wanted, 4e-7 * std::max({1.0, std::fabs(at), wanted})) << at;
           }
-        apply(function, x.data(), width + 1, factor.data(), width + 2, y.data(), kRows, width);
+        apply({function, x.data(), width + 1, factor.data(), width + 2, y.data(), width, kRows, width});
         for (int64_t row = 0; row < kRows; ++row)
           for (int64_t col = 0; col < width; ++col) {
             double at = x[row * (width + 1) + col], by = factor[row * (width + 2) + col];

@@ -69,11 +69,12 @@ Linear::Linear(const Weights& w, std::string_view weight_name, std::string_view 
   lora_scale_ = lora.alpha / static_cast<double>(lora.rank);
 }
 
-Tensor Linear::operator()(const Tensor& x) const {
+Tensor Linear::operator()(const Tensor& x, Act act) const {
+  if (is_plain()) return ops::linear(x, matrix_, bias_, act);
   if (statistics_) statistics_->add(x);
   Tensor y = product(input_order_.defined() ? x.index_select(-1, input_order_) : x);
   if (lora_a_RI_.defined()) y = y + at::linear(at::linear(x, lora_a_RI_), lora_b_OR_) * lora_scale_;
-  return y;
+  return ops::activate(y, act);
 }
 
 Tensor Linear::product(const Tensor& x) const {
@@ -92,6 +93,12 @@ std::vector<Tensor> apply_together(const Tensor& x, std::initializer_list<const 
     else
       results.push_back((*layer)(x));
   return is_plain ? ops::linear_together(x, args) : results;
+}
+
+Tensor apply_gated(const Tensor& x, const Linear& gate, const Linear& up, Act act) {
+  if (gate.is_plain() && up.is_plain())
+    return ops::linear_gated(x, {&gate.matrix_, gate.bias_}, {&up.matrix_, up.bias_}, act);
+  return ops::gated(gate(x), up(x), act);
 }
 
 }  // namespace vlm::nn

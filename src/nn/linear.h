@@ -19,7 +19,8 @@ class Linear {
   Linear(const Weights& w, std::string_view weight_name, std::string_view bias_name, int64_t in, int64_t out,
          Bias bias);
 
-  Tensor operator()(const Tensor& x) const;  // [..., in] -> [..., out]
+  // act(x . W^T + bias), [..., in] -> [..., out].
+  Tensor operator()(const Tensor& x, Act act = Act::identity) const;
   bool defined() const { return matrix_.out > 0; }
   // Whether the weights are kept, or multiplied in training, in 16 bits or less, so that what is computed
   // beside them may be rounded, too.
@@ -31,6 +32,7 @@ class Linear {
 
  private:
   friend std::vector<Tensor> apply_together(const Tensor& x, std::initializer_list<const Linear*> layers);
+  friend Tensor apply_gated(const Tensor& x, const Linear& gate, const Linear& up, Act act);
   // Whether the layer is its matrix and bias, and nothing else.
   bool is_plain() const {
     return !statistics_ && !input_order_.defined() && !lora_a_RI_.defined() && !rounds_products_;
@@ -49,5 +51,7 @@ class Linear {
 
 // Each layer's output; faster than one by one where they are quantised.
 std::vector<Tensor> apply_together(const Tensor& x, std::initializer_list<const Linear*> layers);
+// act(gate(x)) * up(x).
+Tensor apply_gated(const Tensor& x, const Linear& gate, const Linear& up, Act act);
 
 }  // namespace vlm::nn

@@ -34,13 +34,7 @@ Tensor Mlp::operator()(const Tensor& x) const {
 }
 
 Tensor Mlp::run(const Tensor& x) const {
-  Tensor inner;
-  if (gate_.defined()) {
-    std::vector<Tensor> both = apply_together(x, {&gate_, &up_});
-    inner = ops::gated(both[0], both[1], act_);
-  } else {
-    inner = ops::activate(up_(x), act_);
-  }
+  Tensor inner = gate_.defined() ? apply_gated(x, gate_, up_, act_) : up_(x, act_);
   return down_(norm_.defined() ? norm_(inner) : inner);
 }
 

@@ -1,7 +1,7 @@
 #include "ops/activation.h"
 
-#include "kernels/elementwise.h"
 #include "ops/choose.h"
+#include "ops/function.h"
 #include "tensor/result.h"
 #include "tensor/tally.h"
 
@@ -49,28 +49,6 @@ Tensor activate_plain(const Tensor& x, Act act) {
   return x;
 }
 
-kernels::Function function_of(Act act) {
-  switch (act) {
-    case Act::identity:
-      return kernels::Function::identity;
-    case Act::relu:
-      return kernels::Function::relu;
-    case Act::relu_squared:
-      return kernels::Function::relu_squared;
-    case Act::silu:
-      return kernels::Function::silu;
-    case Act::tanh:
-      return kernels::Function::tanh;
-    case Act::gelu_erf:
-      return kernels::Function::gelu_erf;
-    case Act::gelu_tanh:
-      return kernels::Function::gelu_tanh;
-    case Act::gelu_quick:
-      return kernels::Function::gelu_quick;
-  }
-  return kernels::Function::identity;
-}
-
 // Halves of a fused projection are rows with gaps.
 bool has_rows(const Tensor& x) {
   return x.is_contiguous() || (x.dim() == 2 && x.stride(1) == 1);
@@ -82,9 +60,10 @@ int64_t row_stride(const Tensor& x) {
 Tensor apply(const Tensor& x, const Tensor& factor, Act act) {
   Tensor y = empty_result(x.sizes());
   int64_t width = x.size(-1);
-  kernels::apply(function_of(act), x.data_ptr<float>(), row_stride(x),
-                 factor.defined() ? factor.data_ptr<float>() : nullptr,
-                 factor.defined() ? row_stride(factor) : 0, y.data_ptr<float>(), x.numel() / width, width);
+  kernels::apply({function_of(act), x.data_ptr<float>(), row_stride(x),
+                  factor.defined() ? factor.data_ptr<float>() : nullptr,
+                  factor.defined() ? row_stride(factor) : 0, y.data_ptr<float>(), width, x.numel() / width,
+                  width});
   return y;
 }
 

@@ -1,10 +1,12 @@
 #include "ops/linear.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "kernels/cpu.h"
 #include "kernels/product.h"
 #include "ops/choose.h"
+#include "ops/function.h"
 #include "tensor/group_layout.h"
 #include "tensor/result.h"
 #include "tensor/tally.h"
@@ -212,7 +214,7 @@ struct Operands {
   Tensor flat, y, bias;
   kernels::Product product;
 };
-Operands operands_of(const Tensor& x, int64_t rows, const Matrix& weight, const Tensor& bias) {
+Operands operands_of(const Tensor& x, int64_t rows, const Matrix& weight, const Tensor& bias, Act act) {
   VLM_CHECK(x.size(-1) == weight.in, "x is {}, the matrix has {} inputs", describe(x), weight.in);
   if (bias.defined()) VLM_SHAPE(bias, weight.out);
   Operands operands;
@@ -226,13 +228,61 @@ Operands operands_of(const Tensor& x, int64_t rows, const Matrix& weight, const 
                       operands.y.data_ptr<float>(),
                       weight.out,
                       rows,
-                      operands.bias.defined() ? operands.bias.data_ptr<float>() : nullptr};
+                      operands.bias.defined() ? operands.bias.data_ptr<float>() : nullptr,
+                      function_of(act)};
   return operands;
+}
+
+// Whether kernels may multiply x by all of the matrices, rounded once.
+bool is_one_rounding(const Tensor& x, std::span<const LinearArgs> layers) {
+  const Matrix& first = *layers.front().weight;
+  return x.numel() > 0 && use_kernel({x}) &&
+         std::all_of(layers.begin(), layers.end(), [&](const LinearArgs& layer) {
+           const Matrix& weight = *layer.weight;
+           return weight.packed && weight.in == first.in && use_kernel({layer.bias}) &&
+                  weight.packed->view.bits == first.packed->view.bits &&
+                  weight.packed->view.is_rotated == first.packed->view.is_rotated;
+         });
+}
+
+// The products of a kernel call, in order; the last one's outputs are act(...), times those before it if it
+// is a gate.
+std::vector<Tensor> multiply_together(const Tensor& x, std::span<const LinearArgs> layers, Act act,
+                                      bool is_gated) {
+  const Matrix& first = *layers.front().weight;
+  const int64_t rows = x.numel() / first.in;
+  tally::Span span("products");
+  if (span) {
+    int64_t out = 0;
+    tally::Work work{};
+    for (const LinearArgs& layer : layers) {
+      work += work_of(*layer.weight, rows);
+      out += layer.weight->out;
+    }
+    span.add(work, fmt::format("{} x {} x {}", rows, first.in, out));
+  }
+  std::vector<Operands> operands;
+  std::vector<kernels::QuantisedProduct> products;
+  std::vector<Tensor> results;
+  for (const LinearArgs& layer : layers) {
+    const bool is_last = &layer == &layers.back();
+    operands.push_back(operands_of(x, rows, *layer.weight, layer.bias, is_last ? act : Act::identity));
+    kernels::Product& product = operands.back().product;
+    if (is_last && is_gated) {
+      product.factor = results.back().data_ptr<float>();
+      product.factor_stride = layer.weight->out;
+    }
+    products.push_back({product, &layer.weight->packed->view});
+    results.push_back(operands.back().y);
+  }
+  (rows <= kernels::few_rows_of(first.packed->view) ? kernels::few_rows_quantised_together
+                                                    : kernels::many_rows_quantised_together)(products);
+  return results;
 }
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
+Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias, Act act) {
   bool is_float = weight.dense.defined() && weight.dense.scalar_type() == at::kFloat;
   int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
   bool is_few = rows <= (weight.packed ? kernels::few_rows_of(weight.packed->view) : kernels::kFewRows);
@@ -240,9 +290,9 @@ Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
   if (span) span.add(work_of(weight, rows), fmt::format("{} x {} x {}", rows, weight.in, weight.out));
   if (!use_kernel({x, bias, weight.dense.requires_grad() ? weight.dense : Tensor()}) || rows == 0 ||
       (is_float && !is_few))
-    return at::linear(x, unpack_matrix(weight), bias);
+    return activate(at::linear(x, unpack_matrix(weight), bias), act);
 
-  Operands operands = operands_of(x, rows, weight, bias);
+  Operands operands = operands_of(x, rows, weight, bias, act);
   const kernels::Product& product = operands.product;
   if (weight.packed) {
     (is_few ? kernels::few_rows_quantised : kernels::many_rows_quantised)(product, weight.packed->view);
@@ -256,37 +306,18 @@ Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias) {
 }
 
 std::vector<Tensor> linear_together(const Tensor& x, std::span<const LinearArgs> layers) {
-  const Matrix& first = *layers.front().weight;
-  int64_t rows = first.in > 0 ? x.numel() / first.in : 0, out = 0;
-  bool is_together = use_kernel({x}) && rows > 0;
-  tally::Work work{};
-  for (const LinearArgs& layer : layers) {
-    const Matrix& weight = *layer.weight;
-    is_together = is_together && weight.packed && weight.in == first.in && use_kernel({layer.bias}) &&
-                  weight.packed->view.bits == first.packed->view.bits &&
-                  weight.packed->view.is_rotated == first.packed->view.is_rotated;
-    out += weight.out;
-  }
+  if (is_one_rounding(x, layers)) return multiply_together(x, layers, Act::identity, false);
   std::vector<Tensor> results;
-  if (!is_together) {
-    for (const LinearArgs& layer : layers) results.push_back(linear(x, *layer.weight, layer.bias));
-    return results;
-  }
-  tally::Span span("products");
-  if (span) {
-    for (const LinearArgs& layer : layers) work += work_of(*layer.weight, rows);
-    span.add(work, fmt::format("{} x {} x {}", rows, first.in, out));
-  }
-  std::vector<Operands> operands;
-  std::vector<kernels::QuantisedProduct> products;
-  for (const LinearArgs& layer : layers) {
-    operands.push_back(operands_of(x, rows, *layer.weight, layer.bias));
-    products.push_back({operands.back().product, &layer.weight->packed->view});
-    results.push_back(operands.back().y);
-  }
-  (rows <= kernels::few_rows_of(first.packed->view) ? kernels::few_rows_quantised_together
-                                                    : kernels::many_rows_quantised_together)(products);
+  for (const LinearArgs& layer : layers) results.push_back(linear(x, *layer.weight, layer.bias));
   return results;
+}
+
+Tensor linear_gated(const Tensor& x, const LinearArgs& gate, const LinearArgs& up, Act act) {
+  VLM_CHECK(gate.weight->out == up.weight->out, "a gate of {} for {} numbers", gate.weight->out,
+            up.weight->out);
+  const LinearArgs layers[] = {up, gate};
+  if (is_one_rounding(x, layers)) return multiply_together(x, layers, act, true).back();
+  return gated(linear(x, *gate.weight, gate.bias), linear(x, *up.weight, up.bias), act);
 }
 
 }  // namespace vlm::ops

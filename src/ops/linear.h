@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 
+#include "ops/activation.h"
 #include "tensor/tensor.h"
 
 namespace vlm::ops {
@@ -49,8 +50,9 @@ int64_t layout_version();
 std::array<Tensor, 3> round_to_groups(const Tensor& weight_OI, int bits, const Tensor& importance_I);
 int64_t matrix_bytes(const Matrix& matrix);
 
-// y[..., out] = x[..., in] . W^T + bias. float32 in and out; differentiable in x, and in a dense float32 W.
-Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias);
+// y[..., out] = act(x[..., in] . W^T + bias). float32 in and out; differentiable in x, and in a dense float32
+// W. Many rows are activated where they are added up, which spares memory a pass.
+Tensor linear(const Tensor& x, const Matrix& weight, const Tensor& bias, Act act = Act::identity);
 
 // The same of one x with each of several matrices of as many inputs; biases may be undefined. Where all are
 // quantised to the same bits, x is rounded once.
@@ -59,6 +61,8 @@ struct LinearArgs {
   Tensor bias;
 };
 std::vector<Tensor> linear_together(const Tensor& x, std::span<const LinearArgs> layers);
+// act(gate) * up, of two matrices of as many outputs.
+Tensor linear_gated(const Tensor& x, const LinearArgs& gate, const LinearArgs& up, Act act);
 
 // Whether fused kernels are used at all: VLM_KERNELS=off in the environment, or set_kernels_enabled(false).
 bool kernels_enabled();

@@ -144,6 +144,28 @@ TEST(Linear, TogetherIsEachAlone) {
                std::exception);
 }
 
+TEST(Linear, ActivatesAndGatesItsOutputs) {
+  at::manual_seed(9);
+  for (int64_t rows : {1, 3, 90})
+    for (int bits : {8, 4, 16}) {
+      auto matrix = [&] {
+        Tensor weight = at::randn({70, 96});
+        return bits == 16 ? dense_matrix(weight.to(at::kBFloat16)) : quantise_matrix(weight, bits);
+      };
+      Tensor x = at::randn({rows, 96}), bias = at::randn({70});
+      Matrix up = matrix(), gate = matrix();
+      EXPECT_TRUE(
+          at::equal(linear(x, up, bias, Act::gelu_erf), activate(linear(x, up, bias), Act::gelu_erf)));
+      EXPECT_TRUE(at::equal(linear_gated(x, {&gate, bias}, {&up, {}}, Act::silu),
+                            gated(linear(x, gate, bias), linear(x, up, Tensor()), Act::silu)));
+      x.requires_grad_(true);
+      EXPECT_TRUE(linear_gated(x, {&gate, bias}, {&up, {}}, Act::silu).requires_grad());
+      EXPECT_TRUE(linear(x, up, bias, Act::gelu_erf).requires_grad());
+    }
+  Matrix wide = quantise_matrix(at::randn({80, 96}), 8), narrow = quantise_matrix(at::randn({70, 96}), 8);
+  EXPECT_THROW(linear_gated(at::randn({2, 96}), {&wide, {}}, {&narrow, {}}, Act::silu), std::exception);
+}
+
 TEST(Kernels, AreDescribed) {
   std::string text = kernels::kernels_description();
   EXPECT_NE(text.find("compiled: "), std::string::npos) << text;

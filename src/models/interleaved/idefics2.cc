@@ -157,8 +157,7 @@ Tensor Idefics2::encode(const MediaInput& media) const {
   Tensor is_real_Nhw =
       media.extra.at(kPixelMask).unfold(1, side, side).unfold(2, side, side).flatten(3).all(3);
   Tensor x_NPV = vision_(media.pixel_values, is_real_Nhw);
-  Tensor x_NPD =
-      trace::point("hidden/modality_projection", down_(ops::gated(gate_(x_NPV), up_(x_NPV), act_)));
+  Tensor x_NPD = trace::point("hidden/modality_projection", down_(nn::apply_gated(x_NPV, gate_, up_, act_)));
   return perceiver_(x_NPD, is_real_Nhw.flatten(1)).flatten(0, 1);
 }
 

@@ -9,7 +9,7 @@ MlpConnector::MlpConnector(const MlpConnectorArgs& args, const Weights& w) : act
 }
 
 Tensor MlpConnector::operator()(Tensor x) const {
-  for (size_t idx = 0; idx < layers_.size(); ++idx) x = layers_[idx](idx == 0 ? x : ops::activate(x, act_));
+  for (const nn::Linear& layer : layers_) x = layer(x, &layer == &layers_.back() ? Act::identity : act_);
   return x;
 }
 

@@ -147,7 +147,7 @@ BertHead::BertHead(const BertConfig& config, const nn::Embedding& words, const W
 }
 
 Tensor BertHead::operator()(const Tensor& x_TD) const {
-  Tensor y_TD = norm_(ops::activate(dense_(x_TD), act_));
+  Tensor y_TD = norm_(dense_(x_TD, act_));
   return decoder_.defined() ? decoder_(y_TD) + bias_ : ops::linear(y_TD, ops::dense_matrix(words_KD_), bias_);
 }
 

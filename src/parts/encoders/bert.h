@@ -56,7 +56,7 @@ struct BertFeedForward {
   // `up_name` and `down_name`: "intermediate" and "output", or those of queries.
   BertFeedForward(const Weights& w, const char* up_name, const char* down_name, int64_t width, int64_t inner,
                   Act act, double eps);
-  Tensor operator()(const Tensor& x) const { return norm(down(ops::activate(up(x), act)) + x); }
+  Tensor operator()(const Tensor& x) const { return norm(down(up(x, act)) + x); }
 };
 
 class Bert {

@@ -99,7 +99,7 @@ Tensor Qwen2Vit::operator()(const Tensor& rows_PK, const PatchGrid& grid) const 
     x_PV = trace::point("hidden/vision", static_cast<int64_t>(idx), x_PV + block.mlp(block.norm2(x_PV)));
   }
   Tensor merged = merger_norm_(x_PV).view({-1, config_.merge_size * config_.merge_size * config_.width});
-  return merger_down_(ops::activate(merger_up_(merged), Act::gelu_erf));
+  return merger_down_(merger_up_(merged, Act::gelu_erf));
 }
 
 }  // namespace vlm
