@@ -1,5 +1,8 @@
 #include "kernels/cpu.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 
@@ -127,6 +130,15 @@ bool is_amd() {
   return __builtin_cpu_is("amd");
 #else
   return false;
+#endif
+}
+
+int64_t second_level_cache_bytes() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const int64_t bytes = std::max<int64_t>(::sysconf(_SC_LEVEL2_CACHE_SIZE), 0);
+  return bytes;
+#else
+  return 0;
 #endif
 }
 

@@ -33,6 +33,8 @@ int64_t chosen_target();               // that one, or the best
 // half as fast; and AMD's follow one stream of memory without being told, where Intel's gain a third.
 bool is_amd();
 
+int64_t second_level_cache_bytes();  // of a core; 0: not known
+
 // "AVX3_DL with AMX (compiled: AVX3_BF16, AVX3_DL, AVX3, AVX2_VNNI, AVX2, SCALAR)", "NEON_DOTPROD (compiled:
 // NEON_I8MM, NEON_DOTPROD, NEON)".
 std::string kernels_description();

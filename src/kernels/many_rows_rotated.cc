@@ -51,9 +51,9 @@ struct Rotated {
 
   int64_t input_count() const { return weight.in; }
   int64_t step_count() const { return long_groups_of(weight.in); }
-  // Panels stream from the second-level cache: fewer steps would have the outputs read and written more
-  // often.
-  int64_t step_block() const { return 8; }
+  // Panels stream from the second-level cache, beside a block of x: fewer steps would have the outputs read
+  // and written more often.
+  int64_t step_block() const { return second_level_cache_bytes() >= 2 << 20 ? 16 : 8; }
   int64_t panel_bytes(int64_t groups) const { return groups * static_cast<int64_t>(sizeof(PanelGroup)); }
 
   void expand(uint8_t* panel, int64_t tile, int64_t first, int64_t count) const {
