@@ -1,6 +1,18 @@
 #include "tensor/tensor.h"
 
+#include "tensor/blas_core.h"
+
 namespace vlm {
+
+namespace {
+
+// When the library is loaded, mostly before main: later there may be threads that multiply. In this file
+// because no program of tensors is linked without it.
+[[gnu::constructor]] void mend_choice_of_kernels() {
+  use_better_blas_core();
+}
+
+}  // namespace
 
 std::string shape_text(at::IntArrayRef shape) {
   std::string text = "[";

@@ -105,7 +105,7 @@ holds "show CHECKPOINT names the system" "$shown" 'llava-1\.5'
 holds "show CHECKPOINT tells memory" "$shown" 'int4 [0-9]'
 holds "show CHECKPOINT tells tokens per picture" "$shown" '[0-9]+ for a picture'
 holds "doctor tells the kernels" "$("$VLM" doctor)" '^kernels '
-holds "a word that VLM_KERNELS does not know is warned of" "$(VLM_KERNELS=avx512 "$VLM" doctor 2>&1)" 'VLM_KERNELS is "avx512".*off, avx2 and best'
+holds "a word that VLM_KERNELS does not know is warned of" "$(VLM_KERNELS=avx512 "$VLM" doctor 2>&1)" 'VLM_KERNELS is "avx512".*off, avx2, avx-vnni and best'
 
 check "quantize" "$VLM" quantize "$tiny" "$scratch/int8" --precision int8
 check "quantize, calibrated with pictures" "$VLM" quantize "$cases/qwen2-vl-a/checkpoint" "$scratch/int4" --precision int4 \
