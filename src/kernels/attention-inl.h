@@ -33,6 +33,18 @@ constexpr float kLog2e = 1.44269504f;
 // 2^x for x <= 0, within 5e-7 of it; exactly 0 below -127.
 HWY_INLINE VFloat Exp2(VFloat x) {
   const DFloat d;
+#if HWY_TARGET <= HWY_AVX3
+  const VFloat r{_mm512_reduce_ps(x.raw, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};  // within [0, 1]
+  // The minimax polynomial of 2^r with p(0) = 1.
+  VFloat p = hn::MulAdd(hn::Set(d, 1.8671301e-3f), r, hn::Set(d, 9.0170303e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.5799913e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 2.4016445e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 6.9315131e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+  // Denormal numbers would be slow from here on.
+  const __mmask16 is_normal = _mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(-126.0f), _CMP_GE_OQ);
+  return VFloat{_mm512_maskz_scalef_ps(is_normal, p.raw, x.raw)};
+#else
   const hn::RebindToSigned<DFloat> d_int;
   // Adding 1.5 * 2^23 rounds to a whole number n, which then stands in the lowest bits.
   const VFloat magic = hn::Set(d, 12582912.0f);
@@ -46,6 +58,7 @@ HWY_INLINE VFloat Exp2(VFloat x) {
   p = hn::MulAdd(p, r, hn::Set(d, 6.9314283e-1f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
   return hn::BitCast(d, hn::Add(hn::BitCast(d_int, p), hn::ShiftLeft<23>(hn::BitCast(d_int, shifted))));
+#endif
 }
 HWY_INLINE float Exp2(float x) {
   return hn::GetLane(Exp2(hn::Set(DFloat(), x)));

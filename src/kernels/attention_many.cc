@@ -71,6 +71,44 @@ HWY_INLINE void PrefetchRow(const T* values, int64_t width) {
     hwy::Prefetch(values + idx);
 }
 
+// to[column * kColumns + row] = from[row * stride + column] for `count` rows of a panel.
+void PackKeys(const float* from, int64_t stride, int64_t count, int64_t columns, float* to) {
+  int64_t row = 0;
+#if HWY_TARGET <= HWY_AVX3
+  const DFloat d;
+  const hn::Repartition<double, DFloat> d64;
+  for (; row + kLanes <= count; row += kLanes) {
+    const float* at = from + row * stride;
+    int64_t column = 0;
+    for (; column + 4 <= columns; column += 4) {
+      // Block b of 128 bits of vector i holds 4 columns of row 4 b + i.
+      hn::VFromD<decltype(d64)> pairs[4];
+      VFloat rows[4];
+#pragma GCC unroll 4
+      for (int64_t idx = 0; idx < 4; ++idx) {
+        const float* first = at + idx * stride + column;
+        __m512 blocks = _mm512_castps128_ps512(_mm_loadu_ps(first));
+        blocks = _mm512_insertf32x4(blocks, _mm_loadu_ps(first + 4 * stride), 1);
+        blocks = _mm512_insertf32x4(blocks, _mm_loadu_ps(first + 8 * stride), 2);
+        rows[idx] = VFloat{_mm512_insertf32x4(blocks, _mm_loadu_ps(first + 12 * stride), 3)};
+      }
+      pairs[0] = hn::BitCast(d64, hn::InterleaveLower(d, rows[0], rows[1]));
+      pairs[1] = hn::BitCast(d64, hn::InterleaveUpper(d, rows[0], rows[1]));
+      pairs[2] = hn::BitCast(d64, hn::InterleaveLower(d, rows[2], rows[3]));
+      pairs[3] = hn::BitCast(d64, hn::InterleaveUpper(d, rows[2], rows[3]));
+      float* out = to + column * kColumns + row;
+      hn::Store(hn::BitCast(d, hn::InterleaveLower(d64, pairs[0], pairs[2])), d, out);
+      hn::Store(hn::BitCast(d, hn::InterleaveUpper(d64, pairs[0], pairs[2])), d, out + kColumns);
+      hn::Store(hn::BitCast(d, hn::InterleaveLower(d64, pairs[1], pairs[3])), d, out + 2 * kColumns);
+      hn::Store(hn::BitCast(d, hn::InterleaveUpper(d64, pairs[1], pairs[3])), d, out + 3 * kColumns);
+    }
+    if (column < columns)
+      Transpose(at + column, stride, kLanes, columns - column, to + column * kColumns + row, kColumns);
+  }
+#endif
+  if (row < count) Transpose(from + row * stride, stride, count - row, columns, to + row, kColumns);
+}
+
 // Keys as panels [elements of a key, kColumns], then values as panels [elements of a block, PanelWidth].
 // `rows`: room for the keys' elements, each in whole vectors.
 template <class Element>
@@ -80,7 +118,9 @@ void PackBlock(const Attention& args, int64_t batch, int64_t group, int64_t firs
   // Rows lie far apart, where no prefetcher finds them, and often whole pages apart, where the first-level
   // cache has room for 8.
   constexpr int64_t kAhead = 6;
-  const int64_t key_elements = ElementsOf<Element>(args.width), value_stride = Padded(args.value_width);
+  // Copied, since vectors that are stored might otherwise have changed them.
+  const int64_t key_width = args.width, value_width = args.value_width;
+  const int64_t key_elements = ElementsOf<Element>(key_width), value_stride = Padded(value_width);
   const int64_t whole = count / kColumns * kColumns;
   if (whole < count)
     for (int64_t idx = 0; idx < kColumns * key_elements; ++idx) to[whole * key_elements + idx] = 0.0f;
@@ -92,29 +132,29 @@ void PackBlock(const Attention& args, int64_t batch, int64_t group, int64_t firs
       from = k[first_key].values, stride = k.stride;
     } else {
       for (int64_t key = 0; key < count; ++key) {
-        if (key + kAhead < count) PrefetchRow(k[first_key + key + kAhead].values, args.width);
-        StoreElements<Element>(args.width, rows + key * stride, [&](int64_t idx) VLM_ATTR_OF_PAIRS {
-          return LoadUpTo(k[first_key + key], idx, args.width);
+        if (key + kAhead < count) PrefetchRow(k[first_key + key + kAhead].values, key_width);
+        StoreElements<Element>(key_width, rows + key * stride, [&](int64_t idx) VLM_ATTR_OF_PAIRS {
+          return LoadUpTo(k[first_key + key], idx, key_width);
         });
       }
     }
     for (int64_t key = 0; key < count; key += kColumns)
-      Transpose(from + key * stride, stride, HWY_MIN(kColumns, count - key), key_elements,
-                to + key * key_elements, kColumns);
+      PackKeys(from + key * stride, stride, HWY_MIN(kColumns, count - key), key_elements,
+               to + key * key_elements);
     float* values = to + kBlockKeys * key_elements;
     for (int64_t key = 0; key < count; key += Element::kNumbers) {
       for (int64_t ahead = key + kAhead; ahead < HWY_MIN(key + kAhead + Element::kNumbers, count); ++ahead)
-        PrefetchRow(v[first_key + ahead].values, args.value_width);
+        PrefetchRow(v[first_key + ahead].values, value_width);
       const KvRow<T> row = v[first_key + key];
       for (int64_t column = 0; column < value_stride;) {
         const int64_t width = PanelWidth(column, value_stride);
         float* panel = values + column * kBlockElements<Element> + key / Element::kNumbers * width;
         for (int64_t idx = 0; idx < width; idx += kLanes) {
-          VFloat elements = LoadUpTo(row, column + idx, args.value_width);
+          VFloat elements = LoadUpTo(row, column + idx, value_width);
           if constexpr (Element::kNumbers == 2)
-            elements = Element::Of(
-                elements, key + 1 < count ? LoadUpTo(v[first_key + key + 1], column + idx, args.value_width)
-                                          : hn::Zero(d));
+            elements = Element::Of(elements, key + 1 < count
+                                                 ? LoadUpTo(v[first_key + key + 1], column + idx, value_width)
+                                                 : hn::Zero(d));
           hn::Store(elements, d, panel + idx);
         }
         column += width;
@@ -131,7 +171,7 @@ struct Rows {
   float* sums;     // [tiles * height, padded value width]
   float* largest;  // [kPaddedRows]
   float* totals;   // [tiles * height, kLanes], to be added up
-  int64_t tiles() const { return (count + height - 1) / height; }
+  int64_t tiles;
 };
 constexpr int64_t kPaddedRows = (kBlockRows + kLanes - 1) / kLanes * kLanes;
 int64_t RowsFloats(const Attention& args) {
@@ -146,6 +186,7 @@ Rows RowsIn(const Attention& args, int64_t first, int64_t last, float* memory) {
   rows.height = kMaxHeight;
   for (int height : {8, 6, 4, 2, 1})
     if (wanted <= height && height <= kMaxHeight) rows.height = height;
+  rows.tiles = (rows.count + rows.height - 1) / rows.height;
   rows.sums = memory;
   rows.totals = rows.sums + kBlockRows * Padded(args.value_width);
   rows.largest = rows.totals + kBlockRows * kLanes;
@@ -248,7 +289,7 @@ void ScoreBlock(const Attention& args, const Rows& rows, int64_t skipped, int64_
   block += skipped * elements;
   for (int64_t key = 0; key < keys; key += kColumns) {
     const bool is_narrow = keys - key <= kLanes;
-    for (int64_t tile = 0; tile < rows.tiles(); ++tile)
+    for (int64_t tile = 0; tile < rows.tiles; ++tile)
       (is_narrow ? Scores<Element, kHeight, 1>
                  : Scores<Element, kHeight, kVectors>)(rows.q + tile * elements * kHeight,
                                                        block + key * elements, elements,
@@ -264,7 +305,7 @@ void ValueBlock(const Attention& args, const Rows& rows, int64_t skipped, int64_
   for (int64_t column = 0; column < value_stride;) {
     const int64_t width = PanelWidth(column, value_stride);
     const float* panel = values + column * kBlockElements<Element> + skipped / Element::kNumbers * width;
-    for (int64_t tile = 0; tile < rows.tiles(); ++tile)
+    for (int64_t tile = 0; tile < rows.tiles; ++tile)
       (width < kColumns
            ? AddValues<Element, kHeight, 1>
            : AddValues<Element, kHeight, kVectors>)(work.scores + tile * kHeight * kBlockKeys, panel,
@@ -355,7 +396,7 @@ HWY_INLINE VFloat ToWeights(float* scores, int64_t count, VFloat reference) {
 template <class Element>
 void SoftmaxRows(const Rows& rows, int64_t count, const Work& work) {
   const DFloat d;
-  const int64_t lines = rows.tiles() * rows.height;
+  const int64_t lines = rows.tiles * rows.height;
   for (int64_t line = 0; line < lines; ++line) {
     const float* scores = work.scores + line * kBlockKeys;
     VFloat maximum = hn::Load(d, scores), other = maximum;
@@ -397,15 +438,14 @@ void PrefetchQueries(const Attention& args, int64_t batch, int64_t group, int64_
 template <class Element>
 void StartRows(const Attention& args, int64_t batch, int64_t group, const Rows& rows, float* scaled) {
   const DFloat d;
-  const int64_t padded = rows.tiles() * rows.height;
-  for (int64_t idx = 0; idx < padded * Padded(args.value_width); idx += kLanes)
-    hn::Store(hn::Zero(d), d, rows.sums + idx);
+  const int64_t padded = rows.tiles * rows.height, sums = padded * Padded(args.value_width);
+  for (int64_t idx = 0; idx < sums; idx += kLanes) hn::Store(hn::Zero(d), d, rows.sums + idx);
   for (int64_t idx = 0; idx < padded * kLanes; idx += kLanes) hn::Store(hn::Zero(d), d, rows.totals + idx);
   for (int64_t line = 0; line < kPaddedRows; line += kLanes)
     hn::Store(hn::Set(d, kMinusInfinity), d, rows.largest + line);
   const VFloat scale = hn::Set(d, args.scale);
   const int64_t elements = ElementsOf<Element>(args.width), stride = Padded(elements);
-  for (int64_t tile = 0; tile < rows.tiles(); ++tile) {
+  for (int64_t tile = 0; tile < rows.tiles; ++tile) {
     for (int64_t line = 0; line < rows.height; ++line) {
       const int64_t row = rows.first + HWY_MIN(tile * rows.height + line, rows.count - 1);
       const KvRow<float> q{QueryOf(args, batch, group, row), nullptr};
@@ -437,7 +477,7 @@ void PassBlock(const Attention& args, int64_t batch, int64_t group, const Rows& 
   WithHeight(rows.height, [&]<int kHeight>() {
     ScoreBlock<Element, kHeight>(args, rows, skipped, keys, block, work.scores);
   });
-  for (int64_t line = 0; line < rows.tiles() * rows.height; ++line) {
+  for (int64_t line = 0; line < rows.tiles * rows.height; ++line) {
     float* scores = work.scores + line * kBlockKeys;
     const int64_t row = rows.first + HWY_MIN(line, rows.count - 1);
     if (is_adjusted)

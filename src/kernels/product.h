@@ -66,8 +66,8 @@ bool are_many_rows_rotated();
 void many_rows_rotated(std::span<const QuantisedProduct> products);
 
 // Weights as the file keeps them: [out, in], rows `stride` elements apart. Many rows of x are rounded to
-// bfloat16 beside bfloat16 weights where the machine multiplies these in pairs, and what is below the least
-// normal number is 0 then; else x is not rounded.
+// bfloat16 beside bfloat16 weights where the machine is fastest with pairs of these, and what is below the
+// least normal number is 0 then; else x is not rounded.
 struct DenseMatrix {
   const void* data = nullptr;
   Float type = Float::f32;
