@@ -41,8 +41,8 @@ HWY_INLINE VFloat Exp2(VFloat x) {
   p = hn::MulAdd(p, r, hn::Set(d, 2.4016445e-1f));
   p = hn::MulAdd(p, r, hn::Set(d, 6.9315131e-1f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
-  // Denormal numbers would be slow from here on.
-  const __mmask16 is_normal = _mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(-126.0f), _CMP_GE_OQ);
+  // Denormal numbers would be slow from here on. What is no number stays none.
+  const __mmask16 is_normal = _mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
   return VFloat{_mm512_maskz_scalef_ps(is_normal, p.raw, x.raw)};
 #else
   const hn::RebindToSigned<DFloat> d_int;
